@@ -1,0 +1,69 @@
+"""
+Errors, named for what to do about them.
+
+* WorkerError
+    * ConfigError        fix the environment or the handlers; exit status 78
+    * CommandFailed      the command could not do what was asked; exit status 1
+    * FrameError         count the frame, log its kind once, keep the connection
+    * ConnectionLost     reconnect after a backoff
+        * HeartbeatMissed
+        * HandshakeRefused
+    * DatabaseAway       wait with backoff; nothing is wrong with the event
+    * HandlerError
+        * Reject         raised by a handler: this event will never work
+"""
+
+from __future__ import annotations
+
+
+class WorkerError(Exception):
+    """Something the worker knows how to name."""
+
+
+class ConfigError(WorkerError):
+    """Settings or handlers are wrong. `mistakes` holds one line for each of them."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+class CommandFailed(WorkerError):
+    """A command could not do what was asked; the message says why and what to do."""
+
+
+class FrameError(WorkerError):
+    """A frame that cannot be read. `kind` names the fault and never holds a value of the frame."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class ConnectionLost(WorkerError):
+    """The connection to Realtime is gone; the message says how."""
+
+
+class HeartbeatMissed(ConnectionLost):
+    """Nothing was heard after a heartbeat."""
+
+
+class HandshakeRefused(ConnectionLost):
+    """The server answered the handshake with an HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"handshake refused: HTTP {status} {reason}".rstrip())
+        self.status = status
+        self.reason = reason
+
+
+class DatabaseAway(WorkerError):
+    """The database cannot be reached or is shutting down."""
+
+
+class HandlerError(WorkerError):
+    """A handler says what is to become of its event."""
+
+
+class Reject(HandlerError):
+    """This event will never work: give it up at once."""

@@ -1,0 +1,1 @@
+"""How does the worker say what happened?"""

@@ -1,0 +1,1 @@
+"""Which event does a frame carry?"""

@@ -1,0 +1,1 @@
+"""Which frame is due, and what state is each channel in?"""

@@ -1,0 +1,1 @@
+"""What can be set, and is it right?"""

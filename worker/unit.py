@@ -1,0 +1,1 @@
+"""How do the effects of a batch become one transaction?"""
