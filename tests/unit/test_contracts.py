@@ -1,0 +1,81 @@
+"""Do the contracts of the layout bite when somebody breaks them?"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("worker", "handlers", "records", "local")
+
+# contract → the file that breaks it, and the line that does
+BREACHES = {
+    "the floors of worker": ("worker/event.py", "from . import settings"),
+    "worker knows nobody above it": ("worker/app.py", "import handlers"),
+    "handlers do not know each other": ("handlers/first.py", "from . import second"),
+    "handlers use the front door and records": ("handlers/first.py", "import worker.db"),
+    "records use the front door, worker.db and worker.cache": (
+        "records/first.py",
+        "import worker.unit",
+    ),
+    "protocol and session do no I/O and own no clock": (
+        "worker/realtime/session.py",
+        "import asyncio",
+    ),
+}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the house with two more handlers and a record, to be broken."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("handlers/first.py", "handlers/second.py", "records/first.py"):
+        (tmp_path / name).write_text('"""Is it so?"""\n')
+    return tmp_path
+
+
+def lint(house: Path) -> subprocess.CompletedProcess[str]:
+    # Not the console script beside it: a script's path comes before the house on sys.path.
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--no-cache"],
+        cwd=house,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_house_as_it_stands_keeps_every_contract(house: Path) -> None:
+    done = lint(house)
+
+    assert done.returncode == 0, done.stdout
+    for contract in BREACHES:
+        assert f"{contract} KEPT" in done.stdout
+
+
+@pytest.mark.parametrize("contract", BREACHES)
+def test_a_breach_is_named(house: Path, contract: str) -> None:
+    file, line = BREACHES[contract]
+    with (house / file).open("a") as module:
+        module.write(f"\n{line}\n")
+
+    done = lint(house)
+
+    assert done.returncode != 0
+    assert f"{contract} BROKEN" in done.stdout
+
+
+def test_a_module_on_no_floor_is_named(house: Path) -> None:
+    (house / "worker" / "helpers.py").write_text('"""What for?"""\n')
+
+    done = lint(house)
+
+    assert done.returncode != 0
+    assert "helpers" in done.stdout
