@@ -1,12 +1,14 @@
 -- The RE Engine's own tables: agents, leads, approvals, events, users, user_profiles.
 -- Plain PostgreSQL 14 and later; needs neither superuser nor an extension.
 
+-- The clock is read under the row's lock, and a row's updated_at only ever grows: it can serve
+-- as the row's version. now() would not do, it is when the transaction began.
 create function public.touch_updated_at() returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
-    new.updated_at := now();
+    new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
     return new;
 end
 $$;
