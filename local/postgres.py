@@ -1,0 +1,305 @@
+"""How does a real PostgreSQL of our own start, and how is it stopped for certain?"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import structlog
+
+from local.place import (
+    THROW_AWAY,
+    Place,
+    PostgresError,
+    abandoned,
+    find_place,
+    locked,
+    prepare_place,
+)
+
+__all__ = ["SUPERUSER", "Cluster", "PostgresError"]
+
+log = structlog.get_logger()
+
+SUPERUSER = "supabase_admin"  # as on Supabase, where `postgres` is none
+
+START_DEADLINE = 60.0  # seconds; recovery after a crash is part of it
+STOP_DEADLINE = 10.0  # seconds for a fast shutdown, then it is told to drop everything
+PORT_ATTEMPTS = 5
+
+# Slots are cluster-wide, and each test database may want one.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "wal_level": "logical",
+    "max_wal_senders": "32",
+    "max_replication_slots": "32",
+    "max_slot_wal_keep_size": "1GB",  # a slot nobody reads must not fill the disk
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_parameter_max_length_on_error": "0",
+    "update_process_title": "off",
+}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running server. `log` is the file it writes to; `pid` is its postmaster."""
+
+    port: int
+    pid: int
+    log: Path
+    password: str
+
+    def url(self, database: str = "postgres", role: str = "postgres") -> str:
+        """A connection URL with the password in it; the roles of `prepare` share one password."""
+        return (
+            f"postgresql://{quote(role, safe='')}:{quote(self.password, safe='')}"
+            f"@127.0.0.1:{self.port}/{quote(database, safe='')}"
+        )
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(
+        cls,
+        directory: Path | None = None,
+        *,
+        durable: bool = True,
+        version: int = 18,
+        settings: Mapping[str, str] | None = None,
+    ) -> Iterator[Cluster]:
+        """
+        Start a server, stop it at the end. Blocks for about a second; raises PostgresError.
+
+        With a `directory` its data and password are kept there (as root: the password there, the
+        data under /var/lib/tidemark, since the server's user may not be able to enter it). Without
+        one everything is thrown away. `durable=False` is for tests: fast, and a crash of the
+        machine loses the data. `settings` are added to the server's configuration.
+
+        Enter it in a thread that lives as long as the server should: on Linux the server is told
+        to stop when that thread ends, which is how it cannot outlive a killed process.
+        """
+        _sweep(version)
+        keep = directory is not None
+        home = directory or Path(tempfile.mkdtemp(prefix=THROW_AWAY))
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(home):
+            place = prepare_place(home, version)
+            try:
+                options = SETTINGS | ({} if durable else NOT_DURABLE) | dict(settings or {})
+                with _serving(place, options) as cluster:
+                    yield cluster
+            finally:
+                if not keep:
+                    place.remove()
+
+
+@contextlib.contextmanager
+def _serving(place: Place, settings: Mapping[str, str]) -> Iterator[Cluster]:
+    began = time.monotonic()
+    _stop_leftover(place)
+    password = _initialised(place)
+    server, port = _started(place, settings)
+    try:
+        log.info("postgres.started", port=port, seconds=round(time.monotonic() - began, 2))
+        yield Cluster(port, server.pid, place.log, password)
+    finally:
+        _stop(server)
+        log.info("postgres.stopped", port=port)
+
+
+def _initialised(place: Place) -> str:
+    """Run initdb unless it was done; return the password, which stands in a file only we read."""
+    secret = place.home / "password"
+    if (place.data / "PG_VERSION").exists() and secret.exists():
+        return secret.read_text().strip()
+    # Data without its password (or half an initdb) is of no use to anybody: begin again.
+    shutil.rmtree(place.data, ignore_errors=True)
+    password = secrets.token_urlsafe(24)
+    handed = place.files / "initdb-password"
+    handed.touch(mode=0o600)
+    handed.write_text(password)
+    place.give(handed)
+    try:
+        _initdb(place, handed)
+    finally:
+        handed.unlink()
+    secret.touch(mode=0o600)
+    secret.write_text(password)
+    return password
+
+
+def _initdb(place: Place, password_file: Path) -> None:
+    command = [
+        str(place.bin / "initdb"),
+        f"--pgdata={place.data}",
+        f"--username={SUPERUSER}",
+        f"--pwfile={password_file}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-instructions",
+        "--no-sync",
+    ]
+    if "pginstall18" in place.bin.parts:
+        # UTF-8 upper and lower case without asking the operating system, which may not know how.
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    done = subprocess.run(command, capture_output=True, text=True, **place.as_server())
+    if done.returncode:
+        raise PostgresError(f"initdb failed: {_last_words(done.stderr or done.stdout)}")
+
+
+def _started(place: Place, settings: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    deadline = time.monotonic() + START_DEADLINE
+    for attempt in range(PORT_ATTEMPTS):
+        port = _free_port(place.home / "port" if attempt == 0 else None)
+        place.log.unlink(missing_ok=True)
+        server = _launch(place, {**settings, "port": str(port)})
+        try:
+            if _ready(place, server, deadline):
+                (place.home / "port").write_text(str(port))
+                return server, port
+        except BaseException:
+            _stop(server)
+            raise
+        said = place.log.read_text(errors="replace")
+        if "could not bind" not in said:
+            raise PostgresError(f"PostgreSQL did not start: {_last_words(said)}")
+        # Somebody took the port between our choosing it and the server's binding it.
+    raise PostgresError(f"no free port stayed free for {PORT_ATTEMPTS} attempts")
+
+
+def _free_port(remembered: Path | None) -> int:
+    """The port of the last run if it is still free, else any: old URLs stay good where they can."""
+    wanted = 0
+    if remembered is not None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            wanted = int(remembered.read_text())
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError, OverflowError), socket.socket() as probe:
+            # As PostgreSQL does: connections of the last run still in TIME_WAIT are no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise PostgresError("no port of 127.0.0.1 is free")
+
+
+def _launch(place: Place, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    command = [str(place.bin / "postgres"), "-D", str(place.data)]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    place.log.touch(mode=0o600)
+    place.give(place.log)
+    with place.log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C in the terminal is for us: we stop it in order
+            preexec_fn=_dies_with_us(),
+            **place.as_server(),
+        )
+
+
+def _dies_with_us() -> Callable[[], None] | None:
+    """Linux: what makes the kernel tell the server when we are gone, SIGKILL included."""
+    if sys.platform != "linux":
+        return None  # the next start finds the leftover by its directory
+    prctl, set_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
+
+    def ask_the_kernel() -> None:
+        # After setuid, which would clear it. SIGQUIT is the stop that nothing can delay.
+        prctl(set_death_signal, signal.SIGQUIT)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask_the_kernel
+
+
+def _ready(place: Place, server: subprocess.Popen[bytes], deadline: float) -> bool:
+    """True once it takes connections, False when it ended; raises PostgresError at the deadline."""
+    while server.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            lines = (place.data / "postmaster.pid").read_text().splitlines()
+            if lines[:1] == [str(server.pid)] and lines[7:8] and lines[7].strip() == "ready":
+                return True
+        if time.monotonic() > deadline:
+            said = _last_words(place.log.read_text(errors="replace"))
+            raise PostgresError(f"PostgreSQL was not ready after {START_DEADLINE:.0f} s: {said}")
+        time.sleep(0.01)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Fast shutdown; when that hangs (a frozen replication client) immediate; then the hard way."""
+    for how, patience in ((signal.SIGINT, STOP_DEADLINE), (signal.SIGQUIT, 5.0)):
+        if server.poll() is None:
+            server.send_signal(how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(patience)
+            return
+    os.killpg(server.pid, signal.SIGKILL)  # its own session: the group is the server alone
+    server.wait()
+
+
+def _sweep(version: int) -> None:
+    """Remove what killed runs left of their throw-away clusters."""
+    for home in abandoned():
+        with contextlib.suppress(PostgresError, FileNotFoundError), locked(home):
+            place = find_place(home, version)
+            _stop_leftover(place)
+            place.remove()
+            log.info("postgres.leftover_removed")
+
+
+def _stop_leftover(place: Place) -> None:
+    """
+    Stop the server of a killed run; call it with the lock held.
+
+    Found by its working directory, which PostgreSQL makes its data directory: the number in
+    postmaster.pid may since have become another process.
+    """
+    pidfile = place.data / "postmaster.pid"
+    if not pidfile.exists():
+        return
+    found = [process for process in psutil.process_iter() if _works_in(process, place.data)]
+    left = found
+    for how in (signal.SIGQUIT, signal.SIGKILL):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(how)
+        left = psutil.wait_procs(left, timeout=5)[1]
+    if left:
+        raise PostgresError(f"the server of a killed run (process {left[0].pid}) does not stop")
+    pidfile.unlink(missing_ok=True)
+    if found:
+        log.warning("postgres.leftover_stopped", processes=len(found))
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    try:
+        return process.name().startswith("postgres") and Path(process.cwd()) == data.resolve()
+    except psutil.Error:
+        return False  # gone meanwhile, or another user's and so not ours
+
+
+def _last_words(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return " / ".join(lines[-5:]) or "it said nothing"
