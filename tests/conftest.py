@@ -1,0 +1,36 @@
+"""What does every test find ready?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from local.database import prepare
+from local.postgres import Cluster
+from tests.support.databases import FreshDatabase, administering, cloned, database_of
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A throw-away PostgreSQL, one for each process of the test run: slots are cluster-wide."""
+    with Cluster.running(durable=False) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def prepared_template(cluster: Cluster) -> str:
+    """The name of a database in which Supabase's objects stand; nobody may stay connected to it."""
+    name = "template_prepared"
+    async with administering(cluster) as connection:
+        await connection.execute(f"create database {name}")
+    await prepare(database_of(cluster, name).admin_url)
+    return name
+
+
+@pytest_asyncio.fixture
+async def database(cluster: Cluster, prepared_template: str) -> AsyncIterator[FreshDatabase]:
+    """A fresh database with Supabase's objects in it."""
+    async with cloned(cluster, prepared_template) as fresh:
+        yield fresh
