@@ -63,7 +63,7 @@ class Database:
         try:
             yield connection
         except Exception as error:
-            reason = outage.in_use(error, closed=connection.is_closed())
+            reason = outage.in_use(error, closed=_is_closed(connection))
             if reason is None:
                 raise
             raise DatabaseAway(reason) from error
@@ -185,7 +185,16 @@ async def _undo(connection: Connection, transaction: Transaction) -> None:
         async with asyncio.timeout(TIDY_SECONDS):
             await transaction.rollback()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        connection.terminate()
+        if not _is_closed(connection):
+            connection.terminate()
+
+
+def _is_closed(connection: Connection) -> bool:
+    # The pool takes back a connection that broke, and then it cannot be asked any more.
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 def current() -> Database:
