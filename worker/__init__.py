@@ -3,6 +3,7 @@
 from .effects import Effects
 from .errors import Reject
 from .event import Broadcast, Change, Event, Gap, Presence, Row
+from .routing import Predicate, changed, either, on, one_of, was, where
 
 __all__ = [
     "Broadcast",
@@ -10,7 +11,14 @@ __all__ = [
     "Effects",
     "Event",
     "Gap",
+    "Predicate",
     "Presence",
     "Reject",
     "Row",
+    "changed",
+    "either",
+    "on",
+    "one_of",
+    "was",
+    "where",
 ]
