@@ -12,6 +12,9 @@ frames_received = Counter("tidemark_frames_received", "Frames read from Realtime
 frames_unreadable = Counter(
     "tidemark_frames_unreadable", "Frames that made no sense, by kind of fault", ["kind"]
 )
+changes_withheld = Counter(
+    "tidemark_changes_withheld", "Changes Realtime tells of without their row", ["table"]
+)
 connections_opened = Counter("tidemark_connections_opened", "Connections to Realtime opened")
 connections_lost = Counter("tidemark_connections_lost", "Connections to Realtime lost")
 heartbeat_seconds = Histogram(

@@ -1,0 +1,178 @@
+"""What is said about channels, gaps and bad frames, and to whom?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from .. import metrics
+from ..errors import ConnectionLost, HandshakeRefused
+from ..event import Event, Gap
+from ..subscription import Subscription
+from .channel import Moved, State
+from .events import CARRIERS, PREFIX, Withheld
+from .gaps import Gaps, Scope, gap
+from .handover import Handover
+from .session import Session
+
+log = structlog.get_logger()
+
+
+class Listener(Protocol):
+    """Whoever wants the events."""
+
+    async def receive(self, event: Event) -> None:
+        """Take one event, in order. May wait: that is the back-pressure."""
+
+    def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
+        """Be told at once that events of these may be missed from now on."""
+
+
+class Watch:
+    """
+    Opens and closes gaps as channels lose and find their events, and says so.
+
+    A gap that opens is told to the listener at once; one that closes goes through the
+    hand-over, behind the events that came before it.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Sequence[Subscription],
+        listener: Listener,
+        handover: Handover,
+        tap: Callable[[bytes | Gap], None] | None,
+    ) -> None:
+        self._topics = tuple(wanted.topic for wanted in subscriptions)
+        self._gaps = Gaps(subscriptions)
+        self._listener = listener
+        self._handover = handover
+        self._tap = tap
+        self._told: set[tuple[str, str]] = set()  # what is said once, not each time
+        self._blinks: set[tuple[str, Scope]] = set()  # momentary gaps not yet handed on
+
+    def open_all(self, reason: str, now: float) -> None:
+        """Nothing comes any more: every channel has a gap, those that had one keep theirs."""
+        metrics.channels_ready.set(0)
+        self._open(self._topics, reason, now)
+
+    def moved(self, session: Session, now: float) -> None:
+        """Take note of what became of the session's channels and heartbeats."""
+        if session.round_trip is not None:
+            metrics.heartbeat_seconds.observe(session.round_trip)
+            session.round_trip = None
+        if not session.moves:
+            return
+        moves, session.moves = session.moves, []
+        for move in moves:
+            self._say(move)
+            if move.now is not State.READY:
+                if move.before is State.READY:
+                    is_gone = move.now is State.WAITING
+                    self._open([move.topic], "channel lost" if is_gone else "changes stopped", now)
+            elif move.before is State.READY:
+                self._blink("subscribed again", self._gaps.scope([move.topic]), now)
+            else:
+                self._close(move.topic, now)
+        channels = session.channels.values()
+        metrics.channels_ready.set(sum(channel.state is State.READY for channel in channels))
+
+    def lost(self, lost: ConnectionLost, host: str, pause: float) -> None:
+        """Say why there is no connection, and after how many seconds the next is tried."""
+        wait = round(pause, 2)
+        if isinstance(lost, HandshakeRefused):
+            log.error(
+                "connection.refused", host=host, status=lost.status, reason=lost.reason, wait=wait
+            )
+        else:
+            log.warning("connection.lost", host=host, reason=str(lost), wait=wait)
+
+    def unreadable(self, kind: str, topic: str | None, event: str | None, now: float) -> None:
+        """
+        Count a bad frame; an event may have been in it.
+
+        One without topic and event may have been anything; one that carries no event, or is of
+        a topic we did not ask for, loses us nothing.
+        """
+        metrics.frames_unreadable.labels(kind).inc()
+        if self._is_news("frame.unreadable", kind):
+            log.error("frame.unreadable", kind=kind)
+        if topic is None:
+            self._blink("frame unreadable", self._gaps.scope(self._topics), now)
+        elif event in CARRIERS:
+            scope = self._gaps.scope([topic.removeprefix(PREFIX)])
+            if scope.topics:
+                is_change = event == "postgres_changes"
+                tables = scope.tables if is_change else frozenset[str]()
+                self._blink("frame unreadable", Scope(tables, scope.topics), now)
+
+    def withheld(self, change: Withheld, now: float) -> None:
+        """A row changed and we cannot know which: what is known of the table may be old."""
+        metrics.changes_withheld.labels(change.table).inc()
+        if self._is_news(change.table, change.error):
+            log.error("change.withheld", table=change.table, reason=change.error)
+        self._blink("change withheld", Scope(frozenset({change.table}), frozenset()), now)
+
+    def handing_on(self, gap: Gap) -> None:
+        """What is missed from here on is not covered by this gap any more."""
+        self._blinks.discard((gap.reason, Scope(gap.tables, gap.topics)))
+
+    def _say(self, move: Moved) -> None:
+        topic, reason = move.topic, move.reason[:200]
+        if move.now is State.READY and move.before is not State.READY:
+            self._told = {told for told in self._told if told[0] != topic}
+            log.info("channel.ready", topic=topic)
+        elif move.now is State.JOINED:
+            log.info("channel.joined", topic=topic)
+        elif move.now is State.DEGRADED:
+            log.warning("channel.degraded", topic=topic, reason=reason)
+        elif move.now is State.WAITING and move.before is not State.REFUSED:
+            log.warning("channel.lost", topic=topic, reason=reason)
+        elif move.now is State.REFUSED and self._is_news(topic, reason):
+            log.error("channel.refused", topic=topic, reason=reason)
+
+    def _open(self, topics: Iterable[str], reason: str, now: float) -> None:
+        scope = self._gaps.open(topics, reason, now)
+        if scope is not None:
+            metrics.gaps_open.set(len(self._gaps))
+            self._tell(reason, scope)
+
+    def _close(self, topic: str, now: float) -> None:
+        closed = self._gaps.close(topic, now)
+        if closed is not None:
+            metrics.gaps_open.set(len(self._gaps))
+            self._over(closed)
+
+    def _blink(self, reason: str, scope: Scope, now: float) -> None:
+        """Open a gap and close it at once: something was missed and it is over."""
+        if (reason, scope) in self._blinks:
+            return  # one that was not handed on yet covers this, too
+        self._blinks.add((reason, scope))
+        self._tell(reason, scope)
+        self._over(gap(reason, scope, now, now))
+
+    def _tell(self, reason: str, scope: Scope) -> None:
+        tables, topics = sorted(scope.tables), sorted(scope.topics)
+        log.warning("gap.opened", reason=reason, tables=tables, topics=topics)
+        self._listener.gap_opened(reason, scope.tables, scope.topics)
+
+    def _over(self, closed: Gap) -> None:
+        metrics.gaps_closed.labels(closed.reason).inc()
+        log.info(
+            "gap.closed",
+            reason=closed.reason,
+            tables=sorted(closed.tables),
+            topics=sorted(closed.topics),
+            seconds=round(closed.closed - closed.opened, 3),
+        )
+        if self._tap is not None:
+            self._tap(closed)
+        self._handover.put(closed, 0)
+
+    def _is_news(self, about: str, what: str) -> bool:
+        if (about, what) in self._told:
+            return False
+        self._told.add((about, what))
+        return True
