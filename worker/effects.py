@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
-from .event import Change, Event
+from .event import Change, Event, plain
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Write the change down in `audit_logs`."""
+    """Write the change down in `audit_logs`; `key` are the columns that name its row."""
 
     change: Change
+    key: tuple[str, ...] = ("id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,15 @@ class Statement:
 
 Effect = Audit | Put | Drop | Notice | Count | Statement
 
+KINDS: Mapping[type[Effect], str] = {
+    Audit: "audit",
+    Put: "put",
+    Drop: "drop",
+    Notice: "notice",
+    Count: "count",
+    Statement: "statement",
+}
+
 
 @dataclass(slots=True)
 class Effects:
@@ -79,9 +89,14 @@ class Effects:
     asked: list[Effect] = field(default_factory=list)
     _notices: int = 0
 
-    def audit(self, change: Change) -> None:
-        """Ask for one audit row; the change's id keeps it from being written twice."""
-        self.asked.append(Audit(change))
+    def audit(self, change: Change, key: tuple[str, ...] = ("id",)) -> None:
+        """
+        Ask for one audit row; the change's id keeps it from being written twice.
+
+        `key` names the columns of the primary key. A single uuid becomes `record_id` itself,
+        anything else is hashed into it and kept in `record_key`.
+        """
+        self.asked.append(Audit(change, key))
 
     def put(self, cache: str, key: Any, value: Any) -> None:
         """Ask for `value` to be kept under `key`."""
@@ -104,3 +119,46 @@ class Effects:
     def execute(self, sql: str, *args: Any) -> None:
         """Ask for a statement to be run in the unit's transaction, after the audit rows."""
         self.asked.append(Statement(sql, args))
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event, the handler that gave it up, and why."""
+
+    event: Event
+    handler: str
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What handlers asked for about some events, in the events' order, and what was given up."""
+
+    asked: Sequence[Effects]
+    dead: Sequence[DeadLetter] = ()
+
+
+def describe(effect: Effect) -> dict[str, Any]:
+    """Return the effect as JSON carries it: the same for the same event, whenever it is asked."""
+    said: dict[str, Any] = {"effect": KINDS[type(effect)]}
+    match effect:
+        case Audit(change, _):
+            said |= {"table": change.table, "action": change.kind, "event_id": str(change.id)}
+        case Put(cache, key, value):
+            said |= {"cache": cache, "key": plain(key), "value": plain(value)}
+        case Drop(cache, key):
+            said |= {"cache": cache, "key": plain(key)}
+        case Notice():
+            said |= {
+                "id": str(effect.id),
+                "audience": effect.audience,
+                "recipient": effect.recipient,
+                "kind": effect.kind,
+                "data": plain(effect.data),
+            }
+        case Count(name, by, labels):
+            said |= {"name": name, "by": by, "labels": dict(labels)}
+        case Statement(sql, args):
+            said |= {"sql": sql, "args": plain(args)}
+    return said

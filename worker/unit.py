@@ -1,1 +1,0 @@
-"""How do the effects of a batch become one transaction?"""

@@ -1,0 +1,115 @@
+"""Which statements write the effects of many events at once?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, groupby
+
+import asyncpg
+import orjson
+
+from ..db import Connection
+from ..effects import DeadLetter
+from ..event import plain
+from . import blame
+from .pieces import Piece
+
+# `order by` decides in which order the identity column `seq` is drawn.
+AUDIT = """
+insert into public.audit_logs (event_id, table_schema, table_name, record_id, record_key,
+                               action, old_data, new_data, committed_at)
+select event_id, table_schema, table_name, record_id, record_key,
+       action, old_data, new_data, committed_at
+from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::jsonb[],
+            $6::text[], $7::jsonb[], $8::jsonb[], $9::timestamptz[])
+     with ordinality as asked (event_id, table_schema, table_name, record_id, record_key,
+                               action, old_data, new_data, committed_at, place)
+order by place
+on conflict (event_id) do nothing
+"""
+
+OUTBOX = """
+insert into tidemark.outbox (id, audience, recipient, kind, data)
+select id, audience, recipient, kind, data
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
+     with ordinality as asked (id, audience, recipient, kind, data, place)
+order by place
+on conflict (id) do nothing
+"""
+
+# In the order of their key: two workers that add to the same counters must not deadlock.
+COUNTERS = """
+insert into tidemark.counters as counter (name, labels, value)
+select name, labels, value
+from unnest($1::text[], $2::jsonb[], $3::bigint[]) as asked (name, labels, value)
+order by name, labels
+on conflict (name, labels) do update set value = counter.value + excluded.value
+"""
+
+DEAD_LETTERS = """
+insert into tidemark.dead_letters (event_id, handler, lane, event, reason, attempts)
+select event_id, handler, $6, event, reason, attempts
+from unnest($1::uuid[], $2::text[], $3::jsonb[], $4::text[], $5::int[])
+     as given (event_id, handler, event, reason, attempts)
+on conflict (event_id, handler) do nothing
+"""
+
+
+async def write(connection: Connection, pieces: Sequence[Piece]) -> None:
+    """
+    Write these pieces, one statement for each kind of effect, then the handlers' statements.
+
+    Raises Guilty when one of the pieces cannot be written, and what asyncpg raises else.
+    """
+    audits = list(chain.from_iterable(piece.audits for piece in pieces))
+    notices = list(chain.from_iterable(piece.notices for piece in pieces))
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, labels, by in chain.from_iterable(piece.counts for piece in pieces):
+        counts[name, labels] += by
+    try:
+        if audits:
+            await connection.execute(AUDIT, *zip(*audits, strict=True))
+        if notices:
+            await connection.execute(OUTBOX, *zip(*notices, strict=True))
+        if counts:
+            rows = [(*key, by) for key, by in counts.items()]
+            await connection.execute(COUNTERS, *zip(*rows, strict=True))
+    except asyncpg.PostgresError as error:
+        if blame.of_ours(error):
+            raise blame.Guilty from error
+        raise
+    await _run_statements(connection, pieces)
+
+
+async def write_dead(connection: Connection, dead: Sequence[DeadLetter], lane: str) -> None:
+    """Keep what was given up. The second time the same is given up changes nothing."""
+    rows = [
+        (letter.event.id, letter.handler, _event(letter), _text(letter.reason), letter.attempts)
+        for letter in dead
+    ]
+    await connection.execute(DEAD_LETTERS, *zip(*rows, strict=True), lane)
+
+
+async def _run_statements(connection: Connection, pieces: Sequence[Piece]) -> None:
+    statements = list(chain.from_iterable(piece.statements for piece in pieces))
+    if not statements:
+        return
+    try:
+        for sql, group in groupby(statements, key=lambda statement: statement.sql):
+            await connection.executemany(sql, [statement.args for statement in group])
+        # What is deferred to the commit could not be blamed on anybody there.
+        await connection.execute("set constraints all immediate")
+    except blame.Failed as error:
+        if not connection.is_closed() and blame.of_handlers(error):
+            raise blame.Guilty from error
+        raise
+
+
+def _event(letter: DeadLetter) -> str:
+    # jsonb refuses NUL, and that may be why the event was given up.
+    return orjson.dumps(plain(letter.event)).decode().replace("\\u0000", "\\ufffd")
+
+
+def _text(words: str) -> str:
+    return words.replace("\0", "\N{REPLACEMENT CHARACTER}")
