@@ -10,6 +10,7 @@ import pytest_asyncio
 from local.database import prepare
 from local.postgres import Cluster
 from tests.support.databases import FreshDatabase, administering, cloned, database_of
+from worker.db.migrate import default_directory, migrate
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +34,23 @@ async def prepared_template(cluster: Cluster) -> str:
 async def database(cluster: Cluster, prepared_template: str) -> AsyncIterator[FreshDatabase]:
     """A fresh database with Supabase's objects in it."""
     async with cloned(cluster, prepared_template) as fresh:
+        yield fresh
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_template(cluster: Cluster, prepared_template: str) -> str:
+    """The name of a prepared database in which the project's migrations were applied."""
+    name = "template_migrated"
+    async with administering(cluster) as connection:
+        await connection.execute(
+            f"create database {name} template {prepared_template} owner postgres"
+        )
+    await migrate(database_of(cluster, name).url, default_directory())
+    return name
+
+
+@pytest_asyncio.fixture
+async def migrated(cluster: Cluster, migrated_template: str) -> AsyncIterator[FreshDatabase]:
+    """A fresh database with Supabase's objects and the project's tables in it."""
+    async with cloned(cluster, migrated_template) as fresh:
         yield fresh
