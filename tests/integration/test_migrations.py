@@ -104,7 +104,7 @@ async def test_of_two_people_deciding_at_once_one_wins_and_the_other_is_told(
         )
         blocked = "select cardinality(pg_blocking_pids($1)) > 0"
         while not await connection.fetchval(blocked, second.get_server_pid()):
-            await asyncio.sleep(0)
+            pass
         await transaction.commit()
 
         with pytest.raises(asyncpg.CheckViolationError, match="is already approved"):
