@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -27,6 +28,13 @@ with Cluster.running(Path(sys.argv[1]), durable=False) as cluster:
     print(cluster.pid, flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory to keep data in; as root the data lie elsewhere and have to go as well."""
+    yield tmp_path
+    find_place(tmp_path, 18).remove()
 
 
 async def answer(cluster: Cluster, query: str) -> object:
@@ -64,17 +72,17 @@ def test_it_runs_as_an_unprivileged_user(cluster: Cluster) -> None:
     assert user == (os.geteuid() or user) and user != 0
 
 
-def test_a_kept_directory_keeps_rows_password_and_port(tmp_path: Path) -> None:
-    before = stat.S_IMODE(tmp_path.stat().st_mode)
-    with Cluster.running(tmp_path, durable=False) as first:
+def test_a_kept_directory_keeps_rows_password_and_port(directory: Path) -> None:
+    before = stat.S_IMODE(directory.stat().st_mode)
+    with Cluster.running(directory, durable=False) as first:
         asyncio.run(answer(first, "create table kept as select 7 as number"))
 
-    with Cluster.running(tmp_path, durable=False) as second:
+    with Cluster.running(directory, durable=False) as second:
         assert asyncio.run(answer(second, "select number from kept")) == 7
 
     assert (first.password, first.port) == (second.password, second.port)
-    assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == before, "nothing that exists is opened up"
+    assert stat.S_IMODE((directory / "password").stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == before, "nothing that exists is opened up"
 
 
 def test_nothing_is_left_of_a_throw_away_one() -> None:
@@ -85,17 +93,17 @@ def test_nothing_is_left_of_a_throw_away_one() -> None:
     assert not files.exists()
 
 
-def test_a_second_process_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_on_the_same_directory_is_refused(directory: Path) -> None:
     with (
-        Cluster.running(tmp_path, durable=False),
+        Cluster.running(directory, durable=False),
         pytest.raises(PostgresError, match="in use by another process"),
-        Cluster.running(tmp_path),
+        Cluster.running(directory),
     ):
         pass
 
 
-def test_it_does_not_outlive_a_killed_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", STARTS_AND_WAITS, str(tmp_path)]
+def test_it_does_not_outlive_a_killed_process(directory: Path) -> None:
+    command = [sys.executable, "-c", STARTS_AND_WAITS, str(directory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         while not (line := parent.stdout.readline().strip()).isdigit():  # log lines
@@ -104,16 +112,16 @@ def test_it_does_not_outlive_a_killed_process(tmp_path: Path) -> None:
 
     if sys.platform == "linux":  # elsewhere nobody tells it, and the next start does
         assert gone(int(line))
-    with Cluster.running(tmp_path, durable=False) as again:
+    with Cluster.running(directory, durable=False) as again:
         assert asyncio.run(answer(again, "select 1")) == 1
 
 
-def test_the_server_of_a_killed_run_is_stopped_first(tmp_path: Path) -> None:
-    with Cluster.running(tmp_path, durable=False) as before:
+def test_the_server_of_a_killed_run_is_stopped_first(directory: Path) -> None:
+    with Cluster.running(directory, durable=False) as before:
         pass
-    left = left_running(tmp_path, before.port)
+    left = left_running(directory, before.port)
 
-    with Cluster.running(tmp_path, durable=False) as cluster:
+    with Cluster.running(directory, durable=False) as cluster:
         assert left.wait(timeout=20) is not None
         assert asyncio.run(answer(cluster, "select 1")) == 1
 
@@ -131,61 +139,61 @@ def left_running(directory: Path, port: int) -> subprocess.Popen[bytes]:
     return server
 
 
-def test_a_stale_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
-    with Cluster.running(tmp_path, durable=False):
+def test_a_stale_pid_file_that_names_a_stranger_harms_nobody(directory: Path) -> None:
+    with Cluster.running(directory, durable=False):
         pass
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        (find_place(tmp_path, 18).data / "postmaster.pid").write_text(f"{stranger.pid}\n")
+        (find_place(directory, 18).data / "postmaster.pid").write_text(f"{stranger.pid}\n")
 
-        with Cluster.running(tmp_path, durable=False) as cluster:
+        with Cluster.running(directory, durable=False) as cluster:
             assert asyncio.run(answer(cluster, "select 1")) == 1
 
         assert stranger.poll() is None
         stranger.kill()
 
 
-async def test_a_port_taken_meanwhile_is_chosen_again(tmp_path: Path) -> None:
+async def test_a_port_taken_meanwhile_is_chosen_again(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as thief:
         taken = int(thief.getsockname()[1])
         choices = iter([taken, taken, free_port(0)])
 
         with Cluster.running(
-            tmp_path, durable=False, choose_port=lambda _: next(choices)
+            directory, durable=False, choose_port=lambda _: next(choices)
         ) as cluster:
             assert cluster.port != taken
             assert await answer(cluster, "select 1") == 1
 
 
-def test_a_start_that_fails_says_what_the_server_said(tmp_path: Path) -> None:
+def test_a_start_that_fails_says_what_the_server_said(directory: Path) -> None:
     with (
         pytest.raises(PostgresError, match=r"did not start: .*max_connections"),
-        Cluster.running(tmp_path, durable=False, settings={"max_connections": "many"}),
+        Cluster.running(directory, durable=False, settings={"max_connections": "many"}),
     ):
         pass
 
 
-def test_a_lost_password_is_said_and_the_data_left_alone(tmp_path: Path) -> None:
-    with Cluster.running(tmp_path, durable=False) as cluster:
+def test_a_lost_password_is_said_and_the_data_left_alone(directory: Path) -> None:
+    with Cluster.running(directory, durable=False) as cluster:
         data = cluster.log.with_name("data")
-    (tmp_path / "password").unlink()
+    (directory / "password").unlink()
 
     if os.geteuid() == 0:
-        with Cluster.running(tmp_path, durable=False) as anew:
+        with Cluster.running(directory, durable=False) as anew:
             assert anew.password != cluster.password
     else:
-        with pytest.raises(PostgresError, match="password is gone"), Cluster.running(tmp_path):
+        with pytest.raises(PostgresError, match="password is gone"), Cluster.running(directory):
             pass
         assert (data / "PG_VERSION").exists()
 
 
-async def test_two_run_side_by_side(cluster: Cluster, tmp_path: Path) -> None:
-    with Cluster.running(tmp_path, durable=False, version=16) as other:
+async def test_two_run_side_by_side(cluster: Cluster, directory: Path) -> None:
+    with Cluster.running(directory, durable=False, version=16) as other:
         assert str(await answer(other, "show server_version")).startswith("16")
         assert str(await answer(cluster, "show server_version")).startswith("18")
 
 
-async def test_a_frozen_session_does_not_hold_up_the_stop(tmp_path: Path) -> None:
-    with Cluster.running(tmp_path, durable=False, stop_deadline=0.2) as cluster:
+async def test_a_frozen_session_does_not_hold_up_the_stop(directory: Path) -> None:
+    with Cluster.running(directory, durable=False, stop_deadline=0.2) as cluster:
         connection = await asyncpg.connect(cluster.url(role=SUPERUSER))
         backend = await connection.fetchval("select pg_backend_pid()")
         os.kill(backend, signal.SIGSTOP)

@@ -1,0 +1,1 @@
+"""Traffic as RE Engine makes it."""
