@@ -1,0 +1,192 @@
+"""How do committed changes get from the slot to those who subscribed?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import orjson
+import structlog
+
+from local.realtime.changes.matching import Deliver, Delivery, Subscription, by_subscriber, match
+from local.realtime.changes.messages import is_message, message
+from local.realtime.changes.pgoutput import Changed, Reader, Relation
+from local.realtime.changes.relations import Table, look_up
+from local.realtime.changes.stream import VALUE_SETTINGS, FeedLost, streaming
+from local.realtime.changes.subscribing import check
+from local.realtime.changes.values import encode
+from local.realtime.changes.wanted import Wanted, read
+
+log = structlog.get_logger()
+
+# A GRANT to a role that other roles inherit changes nothing of the table: no message tells of it.
+CATALOG_AGE = 1.0  # seconds what was read of a table counts as true
+
+
+class ChangeFeed:
+    """
+    The committed changes of one database, for any number of subscribers.
+
+    `message_inserted` gets each row inserted into realtime.messages, in commit order with the
+    changes: texts as PostgreSQL writes them (`payload` is JSON text), `private` a bool,
+    `binary_payload` bytes, NULL None.
+    """
+
+    def __init__(
+        self, admin_url: str, *, message_inserted: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._admin_url = admin_url
+        self._message_inserted = message_inserted
+        self._subscriptions: dict[Hashable, list[Subscription]] = {}
+        self._reader = Reader()
+        self._tables: dict[int, tuple[float, Table]] = {}
+        self.ready = asyncio.Event()  # what commits from now on is seen
+
+    async def run(self) -> None:
+        """
+        Stream until cancelled. Raises FeedLost when either connection dies.
+
+        Subscriptions outlive it: run it again. As in the real server, what commits until it is
+        ready again is never delivered.
+        """
+        try:
+            async with streaming(self._admin_url) as stream, self._connected() as connection:
+                self._reader = Reader()
+                self._tables.clear()
+                self.ready.set()
+                async for batch in stream.batches():
+                    await self._process(connection, batch)
+        finally:
+            self.ready.clear()
+
+    async def subscribe(
+        self,
+        key: Hashable,
+        wanted: Sequence[Wanted],
+        claims: Mapping[str, Any],
+        deliver: Deliver,
+    ) -> None:
+        """
+        All of `wanted` or nothing; what `key` had before is replaced in one step.
+
+        `deliver(ids, data)` is called from the loop, with the `payload.data` object as JSON. Waits
+        until the feed is ready. Raises SubscriptionRefused; then `key` keeps what it had.
+        """
+        asked = [read(one) for one in wanted]
+        await self.ready.wait()
+        async with self._connected() as connection:
+            for one in asked:
+                await check(connection, one, claims)
+        role, text = str(claims.get("role")), orjson.dumps(dict(claims)).decode()
+        self._subscriptions[key] = [
+            Subscription(
+                key=key,
+                id=one.id,
+                asked=replace(
+                    that,
+                    filters=tuple(sorted(that.filters)),
+                    select=None if that.select is None else tuple(sorted(that.select)),
+                ),
+                role=role,
+                claims=text,
+                deliver=deliver,
+            )
+            for one, that in zip(wanted, asked, strict=True)
+        ]
+
+    async def unsubscribe(self, key: Hashable) -> None:
+        """After this returns nothing is delivered to `key`; an unknown key is no mistake."""
+        self._subscriptions.pop(key, None)
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[asyncpg.Connection]:
+        try:
+            connection = await asyncpg.connect(
+                self._admin_url,
+                server_settings=VALUE_SETTINGS | {"application_name": "tidemark local changes"},
+            )
+        except (OSError, asyncpg.PostgresError) as error:
+            raise FeedLost(str(error)) from error
+        try:
+            yield connection
+        finally:
+            connection.terminate()  # closing politely could wait for a server that hangs
+
+    async def _process(self, connection: asyncpg.Connection, batch: Sequence[bytes]) -> None:
+        changes = [change for data in batch if (change := self._reader.take(data)) is not None]
+        outgoing: list[list[Delivery]] = [[] for _ in changes]
+        groups: dict[int, list[int]] = {}
+        for at, change in enumerate(changes):
+            # A table altered in between has two relations, each with rows of its own.
+            groups.setdefault(id(change.relation), []).append(at)
+        try:
+            for places in groups.values():
+                found = await self._deliveries(connection, [changes[at] for at in places])
+                for at, deliveries in zip(places, found, strict=True):
+                    outgoing[at] = deliveries
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if connection.is_closed():
+                raise FeedLost(str(error)) from error
+            outgoing = [[] for _ in changes]
+            _say_lost(changes, error)
+        for change, deliveries in zip(changes, outgoing, strict=True):
+            self._hand_over(change, deliveries)
+
+    async def _deliveries(
+        self, connection: asyncpg.Connection, changes: Sequence[Changed]
+    ) -> list[list[Delivery]]:
+        """All of one relation. Nothing is asked of the database when nobody waits for it."""
+        relation = changes[0].relation
+        waiting = [
+            one
+            for subscriptions in self._subscriptions.values()
+            for one in subscriptions
+            if one.concerns(relation)
+        ]
+        table = await self._table(connection, relation) if waiting else None
+        wanted = [
+            at
+            for at, change in enumerate(changes)
+            if any(one.awaits(change.row.action) for one in waiting)
+        ]
+        found: list[list[Delivery]] = [[] for _ in changes]
+        if table is not None and table.published and wanted:
+            rows = await encode(connection, table, [changes[at] for at in wanted])
+            matches = await match(connection, table, rows, waiting)
+            for at, deliveries in zip(wanted, matches, strict=True):
+                found[at] = deliveries
+        return found
+
+    async def _table(self, connection: asyncpg.Connection, relation: Relation) -> Table | None:
+        now = asyncio.get_running_loop().time()
+        read_at, table = self._tables.get(relation.oid, (now, None))
+        if table is None or table.relation is not relation or now - read_at > CATALOG_AGE:
+            table = await look_up(connection, relation)
+            if table is None:
+                log.warning("table.vanished", table=f"{relation.schema}.{relation.table}")
+                self._tables.pop(relation.oid, None)
+            else:
+                self._tables[relation.oid] = (now, table)
+        return table
+
+    def _hand_over(self, change: Changed, deliveries: Sequence[Delivery]) -> None:
+        if is_message(change):
+            self._message_inserted(message(change))
+        for delivery in deliveries:
+            for deliver, key, ids in by_subscriber(delivery):
+                if key in self._subscriptions:  # it may have left while the database was asked
+                    deliver(ids, delivery.data)
+
+
+def _say_lost(changes: Sequence[Changed], error: Exception) -> None:
+    """The real server would drop its slot here, and lose even more without a word."""
+    log.error(
+        "changes.lost",
+        sqlstate=getattr(error, "sqlstate", None),
+        tables=sorted({f"{one.relation.schema}.{one.relation.table}" for one in changes}),
+        changes=len(changes),
+    )

@@ -1,0 +1,150 @@
+"""How do the bytes of a logical slot arrive, without holding up the event loop?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+from psycopg2.extras import LogicalReplicationConnection
+
+# As in Supabase's image: they decide how pgoutput writes values. extra_float_digits is 0, not
+# PostgreSQL's default of 1.
+VALUE_SETTINGS = {
+    "timezone": "UTC",
+    "extra_float_digits": "0",
+    "bytea_output": "hex",
+    "datestyle": "iso, mdy",
+    "intervalstyle": "postgres",
+    "xmloption": "content",
+}
+PUBLICATIONS = '"tidemark_local","supabase_realtime_messages_publication"'
+FEEDBACK = 5.0  # seconds; well under the server's wal_sender_timeout of 60
+BATCH = 500  # messages at most, so that a long transaction does not sit in memory as a whole
+
+
+class FeedLost(Exception):
+    """The slot and everything committed before the next one begins are gone. Run it again."""
+
+
+class Stream:
+    """A temporary slot and the connection that does nothing but read it."""
+
+    def __init__(self, cursor: Any, readable: asyncio.Event) -> None:
+        self._cursor = cursor  # a ReplicationCursor; its types know no send_feedback
+        self._readable = readable
+        self._seen = 0  # the position that all messages handed out were before
+
+    async def batches(self) -> AsyncIterator[list[bytes]]:
+        """Whatever has arrived, at most BATCH messages at once. Raises FeedLost."""
+        while True:
+            batch = self._arrived()
+            if batch:
+                yield batch
+                await asyncio.sleep(0)  # a busy slot must not starve the sockets
+            else:
+                await self._wait()
+
+    def _arrived(self) -> list[bytes]:
+        self._readable.clear()
+        batch: list[bytes] = []
+        with _losses():
+            while len(batch) < BATCH:
+                message = self._cursor.read_message()
+                if message is None:
+                    # Nothing is left of what was handed out: the slot may let go of it.
+                    self._seen = max(self._seen, self._cursor.wal_end) if not batch else self._seen
+                    break
+                self._seen = message.data_start
+                batch.append(message.payload)
+        return batch
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.wait_for(self._readable.wait(), FEEDBACK)
+        except TimeoutError:
+            with _losses():
+                self._cursor.send_feedback(flush_lsn=self._seen, force=True)
+
+
+@contextlib.asynccontextmanager
+async def streaming(admin_url: str) -> AsyncIterator[Stream]:
+    """
+    Make a slot and stream from it; the slot goes with the connection.
+
+    What commits after this is entered will be seen. Entering waits for the transactions that
+    are running now, in the whole cluster. Raises FeedLost.
+    """
+    with _losses():
+        connection = psycopg2.connect(
+            admin_url,
+            connection_factory=LogicalReplicationConnection,
+            async_=1,
+            options=" ".join(f"-c {k}={_escaped(v)}" for k, v in VALUE_SETTINGS.items()),
+            application_name="tidemark local changes",
+        )
+    try:
+        await _settled(connection)
+        cursor = connection.cursor()
+        slot = f"tidemark_local_{secrets.token_hex(6)}"
+        with _losses():
+            cursor.execute(f"CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput")
+        await _settled(connection)
+        with _losses():
+            cursor.start_replication(
+                slot_name=slot,
+                options={"proto_version": "1", "publication_names": PUBLICATIONS},
+            )
+        await _settled(connection)
+        with _watched(connection.fileno()) as readable:
+            yield Stream(cursor, readable)
+    finally:
+        connection.close()
+
+
+async def _settled(connection: Any) -> None:
+    """Wait until the connection has done what it was last told."""
+    while True:
+        with _losses():
+            state = connection.poll()
+        if state == extensions.POLL_OK:
+            return
+        await _ready(connection.fileno(), state == extensions.POLL_WRITE)
+
+
+async def _ready(descriptor: int, writing: bool) -> None:
+    with _watched(descriptor, writing) as ready:
+        await ready.wait()
+
+
+@contextlib.contextmanager
+def _watched(descriptor: int, writing: bool = False) -> Iterator[asyncio.Event]:
+    """
+    An event that is set whenever the descriptor is ready.
+
+    Leave it before the connection is closed: the number of a closed descriptor is soon another
+    connection's, and the loop would take the one for the other.
+    """
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    (loop.add_writer if writing else loop.add_reader)(descriptor, ready.set)
+    try:
+        yield ready
+    finally:
+        (loop.remove_writer if writing else loop.remove_reader)(descriptor)
+
+
+@contextlib.contextmanager
+def _losses() -> Iterator[None]:
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise FeedLost(str(error).strip() or type(error).__name__) from error
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
