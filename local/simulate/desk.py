@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from local.simulate import words
+from local.simulate.known import FUNNEL, VERDICTS, Known
 from local.simulate.step import FromNow, Mailbox, Row, Step, Values
 
-FUNNEL = ("new", "contacted", "qualified", "viewing", "offer", "closed")
 RECEIPTS = ("queued", "sent", "delivered", "read")
-VERDICTS = ("approved", "approved", "approved", "rejected", "rejected", "expired", "cancelled")
 
 SHARED_LEADS = 3  # numbered -1 to -3: the rows that every writer updates
 AGENTS = 8  # made where there are none
-REMEMBERED = 100  # leads, approvals; older ones are left alone, or memory would grow for ever
-
-
-@dataclass(slots=True)
-class Lead:
-    """What the plan knows of one lead. `events`: their numbers and receipts."""
-
-    stage: int = 0
-    events: dict[int, int] = field(default_factory=dict)
-    approvals: set[int] = field(default_factory=set)
-
-    def copied(self) -> Lead:
-        return Lead(self.stage, dict(self.events), set(self.approvals))
-
-
-@dataclass(slots=True)
-class Known:
-    """The rows of one writer as the transactions committed so far left them."""
-
-    leads: dict[int, Lead] = field(default_factory=dict)
-    pending: dict[int, int] = field(default_factory=dict)  # approval → its lead
-    decided: list[int] = field(default_factory=list)
-
-    def copied(self) -> Known:
-        leads = {number: lead.copied() for number, lead in self.leads.items()}
-        return Known(leads, dict(self.pending), list(self.decided))
 
 
 class Desk:
@@ -74,12 +46,7 @@ class Desk:
 
     def book(self, step: Step) -> Step:
         """Remember a step that lasts; return it."""
-        if (booked := BOOKED.get(step.kind)) is not None:
-            booked(self.known, step)
-        for remembered in (self.known.leads, self.known.pending):
-            while len(remembered) > REMEMBERED:
-                del remembered[next(iter(remembered))]
-        del self.known.decided[:-REMEMBERED]
+        self.known.book(step)
         return step
 
     def create_lead(self) -> Step:
@@ -222,59 +189,3 @@ CHOICES, WEIGHTS = zip(
     (Desk.change_agent, 1),
     strict=True,
 )
-
-
-def _created(known: Known, step: Step) -> None:
-    known.leads.update({number: Lead() for number in step.numbers})
-
-
-def _moved(known: Known, step: Step) -> None:
-    status = step.values[0]["status"]
-    for number in step.numbers:
-        known.leads[number].stage = len(FUNNEL) if status == "lost" else FUNNEL.index(status)
-
-
-def _lead_deleted(known: Known, step: Step) -> None:
-    del known.leads[step.numbers[0]]
-
-
-def _logged(known: Known, step: Step) -> None:
-    known.leads[step.values[0]["lead_id"].number].events[step.numbers[0]] = 0
-
-
-def _delivered(known: Known, step: Step) -> None:
-    for events in _events_with(known, step.numbers[0]):
-        events[step.numbers[0]] += 1
-
-
-def _event_deleted(known: Known, step: Step) -> None:
-    for events in _events_with(known, step.numbers[0]):
-        del events[step.numbers[0]]
-
-
-def _events_with(known: Known, number: int) -> Iterator[dict[int, int]]:
-    return (lead.events for lead in known.leads.values() if number in lead.events)
-
-
-def _asked(known: Known, step: Step) -> None:
-    lead = step.values[0]["lead_id"].number
-    known.leads[lead].approvals.add(step.numbers[0])
-    known.pending[step.numbers[0]] = lead
-
-
-def _decided(known: Known, step: Step) -> None:
-    known.pending.pop(step.numbers[0], None)
-    known.decided.append(step.numbers[0])
-
-
-BOOKED: dict[str, Callable[[Known, Step], None]] = {
-    "lead.created": _created,
-    "lead.imported": _created,
-    "lead.moved": _moved,
-    "lead.deleted": _lead_deleted,
-    "event.logged": _logged,
-    "event.delivered": _delivered,
-    "event.deleted": _event_deleted,
-    "approval.asked": _asked,
-    **{f"approval.{verdict}": _decided for verdict in VERDICTS},
-}

@@ -15,7 +15,8 @@ from typing import Any
 import asyncpg
 
 from local.simulate import words
-from local.simulate.desk import AGENTS, FUNNEL, SHARED_LEADS
+from local.simulate.desk import AGENTS, SHARED_LEADS
+from local.simulate.known import FUNNEL
 from local.simulate.plan import plan
 from local.simulate.step import Mailbox, Step, Transaction
 from local.simulate.write import Writer
@@ -173,8 +174,10 @@ async def _write(run: Run, number: int, agents: list[uuid.UUID], begun: float) -
         writer = Writer(connection, run.id, f"writer{number}", agents)
         for transaction in plan(run.seed, number, run.rate / WRITERS, run.seconds):
             await _until(begun + transaction.at, run.stopping)
-            summary.late = time.monotonic() > begun + run.seconds + LATE
-            if run.stopping.is_set() or summary.late:
+            if run.stopping.is_set():
+                break
+            if time.monotonic() > begun + run.seconds + LATE:
+                summary.late = True
                 break
             await writer.write(transaction)
             summary.note(transaction)
