@@ -15,6 +15,21 @@ Errors, named for what to do about them.
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """
+    What the exit status of a command says; there are no others.
+
+    A second signal n ends the process at once with 128 + n: 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    CLEAN = 0  # it did what was asked, or stopped because it was told to
+    FAILED = 1  # a difference was found, or the command failed
+    USAGE = 2  # the command line is wrong
+    CONFIGURATION = 78  # settings or handlers are wrong: starting again will not help
+
 
 class WorkerError(Exception):
     """Something the worker knows how to name."""

@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     supabase_url: str | None = Field(None, description="https://<project>.supabase.co")
     supabase_key: SecretStr | None = Field(None, description="the service role key, or sb_secret_…")
     handlers: str = Field("handlers", description="the package whose modules are the handlers")
+    records: str = Field("records", description="the package whose modules are the tables' own")
     migrations: Path | None = Field(
         None, description="folder of SQL files; default: that of the installed project"
     )
@@ -94,6 +95,12 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("info", description="debug, info, warning or error")
     log_format: LogFormat = Field("auto", description="pretty, json, or auto: pretty on a terminal")
 
+    def secret(self, name: str) -> str:
+        """The text of a field that the command needs, be it secret or not."""
+        value = _plain(getattr(self, name))
+        assert isinstance(value, str)  # `read` was told that it is needed
+        return value
+
     @field_validator("*", mode="before")
     @classmethod
     def _trimmed(cls, value: Any) -> Any:
@@ -126,7 +133,7 @@ class Settings(BaseSettings):
             raise ValueError("it has a line break in it")
         return value
 
-    @field_validator("handlers")
+    @field_validator("handlers", "records")
     @classmethod
     def _is_package_name(cls, value: str) -> str:
         if not all(part.isidentifier() for part in value.split(".")):
@@ -153,7 +160,7 @@ class Settings(BaseSettings):
         return value
 
 
-Check = Callable[[Any], object]  # raises ValueError that says what is wrong, without the value
+Check = Callable[[Any], object]  # raises ValueError or ConfigError that says what is wrong
 
 
 def read(*needed: str, checks: Mapping[str, Check] | None = None, **given: Any) -> Settings:
@@ -177,6 +184,8 @@ def read(*needed: str, checks: Mapping[str, Check] | None = None, **given: Any) 
                 check(value)
             except ValueError as error:
                 mistakes[name] = f"{name.upper()}: {error}"
+            except ConfigError as error:  # it names the setting itself
+                mistakes[name] = str(error)
     if mistakes:
         raise ConfigError(*(mistakes[name] for name in Settings.model_fields if name in mistakes))
     return settings

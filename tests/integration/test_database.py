@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import asyncpg
-import psutil
 import pytest
 
 from local.postgres import SUPERUSER, Cluster
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import doorway
+from tests.support.servers import own_cluster, stopped
 from worker.db import Database, current
 from worker.errors import DatabaseAway
+
+__all__ = ["own_cluster"]
 
 HANG = 20.0  # seconds after which a test is taken to hang; none comes near it
 
@@ -33,29 +33,6 @@ async def pool(database: FreshDatabase) -> AsyncIterator[Database]:
 async def kept(pool: Database) -> list[int]:
     async with pool.connection() as connection:
         return [row["n"] for row in await connection.fetch("select n from kept order by n")]
-
-
-@contextmanager
-def stopped(cluster: Cluster) -> Iterator[None]:
-    """Stop the server's processes as a debugger would: the kernel still takes connections."""
-    postmaster = psutil.Process(cluster.pid)
-    processes = [postmaster]
-    postmaster.send_signal(signal.SIGSTOP)  # first, so that it starts no more
-    processes += postmaster.children(recursive=True)
-    for process in processes[1:]:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGCONT)
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """A server of one test, since it will be ill-treated."""
-    with Cluster.running(durable=False) as cluster:
-        yield cluster
 
 
 async def test_a_transaction_is_kept_or_undone_as_a_whole(pool: Database) -> None:
@@ -91,9 +68,9 @@ async def test_a_neon_string_is_let_in(database: FreshDatabase) -> None:
 async def test_connections_are_opened_when_asked_for(cluster: Cluster) -> None:
     async with doorway(cluster.port) as door:
         pool = Database(_through(cluster, door.port))
-        assert door.knocks == 0
+        assert not door.knocked.is_set()
         await pool.ping()
-        assert door.knocks > 0
+        assert door.knocked.is_set()
         await pool.close()
 
 

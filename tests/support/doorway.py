@@ -28,7 +28,7 @@ class Doorway:
         self._passing.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self.knocks = 0  # connections taken, ever
+        self.knocked = asyncio.Event()  # somebody was let in
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._enter, HOST, self.port)
@@ -51,7 +51,7 @@ class Doorway:
         self._passing.set()
 
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.knocks += 1
+        self.knocked.set()
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -59,6 +59,11 @@ class LiveLane:
         self._pause = pause
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(inbox_size)
 
+    @property
+    def waiting(self) -> int:
+        """How many events were received and wait for their turn."""
+        return self._inbox.qsize()
+
     async def receive(self, event: Event) -> None:
         """Take an event in; waits while there is no room."""
         await self._inbox.put(event)

@@ -1,0 +1,84 @@
+"""Is an outage said once, and does readiness have its reasons?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from structlog.testing import capture_logs
+
+from worker.errors import DatabaseAway
+from worker.ops.health import Health
+
+
+class Line:
+    """A connection as the link shows it."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.channels = {"changes": "down"}
+
+    @property
+    def ready(self) -> bool:
+        return self.connected and set(self.channels.values()) == {"ready"}
+
+
+class Answers:
+    """A database that answers as it is told, and then ends the watch."""
+
+    def __init__(self, *answers: str | None) -> None:
+        self._answers = list(answers)
+
+    async def ping(self, timeout: float) -> float:
+        if not self._answers:
+            raise asyncio.CancelledError
+        answer = self._answers.pop(0)
+        if answer is not None:
+            raise DatabaseAway(answer)
+        return 0.001
+
+
+async def no_time(_: float) -> None:
+    """Waiting takes none."""
+
+
+async def watched(*answers: str | None) -> tuple[Health, list[tuple[str, str | None]]]:
+    health = Health(Line(), Answers(*answers), sleep=no_time)
+    with capture_logs() as logs:
+        task = asyncio.create_task(health.watch_database())
+        await asyncio.wait([task])
+    return health, [(log["event"], log.get("reason")) for log in logs]
+
+
+async def test_an_outage_is_said_once_with_its_reason() -> None:
+    health, said = await watched(None, "refused", "refused", "refused", None, None)
+
+    assert said == [("database.away", "refused"), ("database.back", None)]
+    assert health.database_away is None
+
+
+async def test_each_outage_is_said() -> None:
+    _, said = await watched("first", None, "second")
+
+    assert said == [
+        ("database.away", "first"),
+        ("database.back", None),
+        ("database.away", "second"),
+    ]
+
+
+async def test_the_reasons_name_what_is_missing() -> None:
+    line = Line()
+    health = Health(line, Answers())
+
+    assert health.reasons() == [
+        "the database is away: not reached yet",
+        "there is no connection to Realtime",
+        "channel changes is down",
+    ]
+    health.database_away = None
+    line.connected, line.channels = True, {"changes": "joined", "chat": "ready"}
+    assert health.reasons() == ["channel changes is joined"]
+    line.channels["changes"] = "ready"
+    assert health.ready
+    health.draining = True
+    assert health.reasons() == ["the worker is draining"]

@@ -1,0 +1,5 @@
+"""What does `python -m worker` do?"""
+
+from worker.cli import main
+
+main()

@@ -1,1 +1,0 @@
-"""What runs, from start to stop?"""

@@ -1,0 +1,112 @@
+"""Which parts make up the worker, and what is each given?"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any, Never
+
+from ..cache import find
+from ..db import Database
+from ..lanes.live import LiveLane
+from ..ops.health import Health
+from ..ops.pages import listening, serve
+from ..outbox import Options, deliver, opened
+from ..realtime.link import Link
+from ..routing import Routes
+from ..settings import Settings
+from ..unit import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What takes notifications to the sinks, and what wakes it."""
+
+    database: Database
+    sinks: tuple[str, ...]
+    options: Options
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> Never:
+        """Open the sinks and deliver to them until cancelled."""
+        async with opened(self.sinks, self.options) as sinks:
+            await deliver(self.database, sinks, self.woken)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one worker, put together and not yet running."""
+
+    database: Database
+    lane: LiveLane
+    link: Link
+    outbox: Outbox
+    health: Health
+    taken: socket.socket | None  # the port of the pages
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def coroutines(self) -> dict[str, Awaitable[object]]:
+        """What runs at the same time, by name; none of them ends by itself."""
+        parts: dict[str, Awaitable[object]] = {
+            "realtime": self.link.run(),
+            "lane": self.lane.run(),
+            "outbox": self.outbox.run(),
+            "database-watch": self.health.watch_database(),
+            "readiness-watch": self.health.watch_readiness(),
+        }
+        if self.taken is not None:
+            parts["pages"] = serve(self.health, self.taken)
+        return parts
+
+
+def assemble(settings: Settings, routes: Routes) -> Parts:
+    """
+    Put the parts together; nothing is connected yet.
+
+    Raises ConfigError for what only a part can know to be wrong, CommandFailed when the port
+    of the pages is taken.
+    """
+    url, key = settings.secret("supabase_url"), settings.secret("supabase_key")
+    hidden = frozenset(settings.hidden_columns)
+    database = open_database(settings)
+    caches = find(settings.handlers, settings.records)
+    outbox = Outbox(database, settings.sinks, Options(url, key))
+    unit = UnitOfWork(database, caches, hidden_columns=hidden, committed=outbox.woken.set)
+    lane = LiveLane(
+        routes,
+        unit.commit,
+        caches,
+        inbox_size=settings.inbox_size,
+        batch_size=settings.batch_size,
+    )
+    subscriptions = routes.wanted()
+    link = Link(
+        url=url,
+        key=key,
+        subscriptions=subscriptions,
+        listener=lane,
+        hidden_columns=hidden,
+        heartbeat=settings.heartbeat_seconds,
+    )
+    taken = None if settings.port is None else listening(settings.host, settings.port)
+    summary = {
+        "handlers": len({route.handler_name for route in routes.all}),
+        "channels": len(subscriptions),
+        "tables": sorted(routes.tables),
+        "port": taken and taken.getsockname()[1],
+    }
+    return Parts(database, lane, link, outbox, Health(link, database), taken, summary)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name; connected when first used."""
+    return Database(
+        settings.secret("database_url"),
+        size=settings.db_pool_size,
+        connect_timeout=settings.db_connection_timeout / 1000,
+        idle_timeout=settings.db_idle_timeout / 1000,
+        query_timeout=settings.db_query_timeout / 1000,
+        max_retries=settings.db_max_retries,
+    )

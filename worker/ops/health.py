@@ -1,0 +1,107 @@
+"""Is the worker doing its work, and if not, why?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Never, Protocol
+
+import structlog
+
+from .. import backoff, metrics
+from ..errors import DatabaseAway
+
+log = structlog.get_logger()
+
+PING_SECONDS = 5.0  # between two looks at a database that answers
+PING_TIMEOUT = 2.0
+LOOK_SECONDS = 0.2  # readiness is the link's, too, and costs two attributes to read
+AWAY_CAP = 5.0  # a database that came back is to be seen soon
+
+
+class Connected(Protocol):
+    """What the link says of itself."""
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def channels(self) -> Mapping[str, str]: ...
+
+
+class Answering(Protocol):
+    """What a database says of itself."""
+
+    async def ping(self, timeout: float) -> float: ...
+
+
+class Health:
+    """What is known of the worker's health. `draining` is set by whoever stops it."""
+
+    def __init__(
+        self,
+        link: Connected,
+        database: Answering,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.draining = False
+        self.link = link
+        self.database_away: str | None = "not reached yet"
+        self._database = database
+        self._sleep = sleep
+
+    @property
+    def ready(self) -> bool:
+        return not self.reasons()
+
+    def reasons(self) -> list[str]:
+        """Say why the worker is not ready, one line for each reason; nothing when it is."""
+        found = ["the worker is draining"] if self.draining else []
+        if self.database_away is not None:
+            found.append(f"the database is away: {self.database_away}")
+        if not self.link.ready:
+            if not self.link.connected:
+                found.append("there is no connection to Realtime")
+            found += [
+                f"channel {topic} is {state}"
+                for topic, state in self.link.channels.items()
+                if state != "ready"
+            ]
+        return found
+
+    async def watch_database(self) -> Never:
+        """Ask the database for an answer again and again; say when it is away and when back."""
+        pauses, since = backoff.waits(cap=AWAY_CAP), time.monotonic()
+        said = False
+        while True:
+            try:
+                await self._database.ping(timeout=PING_TIMEOUT)
+            except DatabaseAway as error:
+                self.database_away = str(error)
+                if not said:
+                    since, said = time.monotonic(), True
+                    log.warning("database.away", reason=str(error))
+                await self._sleep(next(pauses))
+                continue
+            self.database_away = None
+            if said:
+                log.info("database.back", seconds=round(time.monotonic() - since, 1))
+                pauses, said = backoff.waits(cap=AWAY_CAP), False
+            await self._sleep(PING_SECONDS)
+
+    async def watch_readiness(self) -> Never:
+        """Say when the worker gets ready and when it is ready no more."""
+        was = False
+        metrics.ready.set(0)
+        while True:
+            if self.ready is not was:
+                was = not was
+                metrics.ready.set(was)
+                if was:
+                    log.info("worker.ready", channels=len(self.link.channels))
+                elif not self.draining:
+                    log.warning("worker.unready", reasons=self.reasons())
+            await self._sleep(LOOK_SECONDS)
