@@ -1,0 +1,1 @@
+"""What does this deployment do about events? One module for each reaction."""

@@ -1,0 +1,1 @@
+"""Which tables does this deployment work with? One module each."""
