@@ -9,23 +9,25 @@ from pathlib import Path
 import psutil
 import structlog
 
-from local.place import Place, PostgresError, abandoned, find_place, locked, orphaned
+from local.place import Place, PostgresError, abandoned, find_place, locked, orphans
 
 log = structlog.get_logger()
 
 
 def sweep(version: int) -> None:
-    """Remove what killed runs left of their throw-away clusters."""
+    """Remove what killed runs left of their throw-away clusters; others may be at it too."""
     for home in abandoned():
         with contextlib.suppress(PostgresError, FileNotFoundError), locked(home):
-            place = find_place(home, version)
-            stop_leftover(place)
-            place.remove()
-            log.info("postgres.leftover_removed")
-    for place in orphaned(version):
-        stop_leftover(place)
-        place.remove()
-        log.info("postgres.leftover_removed")
+            _remove(find_place(home, version))
+    for home in orphans():
+        with contextlib.suppress(FileNotFoundError):
+            _remove(find_place(home, version))
+
+
+def _remove(place: Place) -> None:
+    stop_leftover(place)
+    place.remove()
+    log.info("postgres.leftover_removed")
 
 
 def stop_leftover(place: Place) -> None:

@@ -160,12 +160,18 @@ def abandoned() -> Iterator[Path]:
                 yield path
 
 
-def orphaned(version: int) -> Iterator[Place]:
-    """As root: the files of throw-away directories that were removed without them."""
+def orphans() -> Iterator[Path]:
+    """
+    As root: temporary directories that were removed without the files that belong to them.
+
+    Elsewhere a directory that is missing may be on a disk that is not mounted now.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
     for named in ROOTS_PLACES.glob("*/home") if os.geteuid() == 0 else ():
-        home = Path(os.fsdecode(named.read_bytes()))
-        if home.name.startswith(THROW_AWAY) and not home.exists():
-            yield find_place(home, version)
+        with contextlib.suppress(FileNotFoundError):
+            home = Path(os.fsdecode(named.read_bytes()))
+            if home.is_relative_to(temporary) and not home.exists():
+                yield home
 
 
 def _package() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -91,6 +92,18 @@ def test_nothing_is_left_of_a_throw_away_one() -> None:
 
     assert gone(cluster.pid)
     assert not files.exists()
+
+
+def test_data_of_a_temporary_directory_go_after_it(tmp_path: Path) -> None:
+    with Cluster.running(tmp_path / "gone", durable=False) as cluster:
+        files = cluster.log.parent
+    shutil.rmtree(tmp_path / "gone")
+
+    with Cluster.running(tmp_path / "next", durable=False):
+        pass
+
+    assert not files.exists()
+    find_place(tmp_path / "next", 18).remove()
 
 
 def test_a_second_process_on_the_same_directory_is_refused(directory: Path) -> None:
