@@ -81,7 +81,8 @@ async def test_a_recalled_record_is_read_once_and_is_the_newer_one(
     row = await connection.fetchrow(f"select * from {module.TABLE}")
     assert row is not None
     newer = CLASSES[module].from_row(dict(row))
-    assert first is not None and again is first
+    assert again is first
+    assert first is not None
 
     cache.put(id_, newer)
     cache.put(id_, first)
