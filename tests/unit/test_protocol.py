@@ -50,6 +50,13 @@ def test_integers_of_64_bits_stay_exact() -> None:
     assert decode(b'[null,null,"t","e",{"v":9007199254740993}]').payload["v"] == 9007199254740993
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "7" * 400, "1" * 5000 + ".5"])
+def test_a_number_that_no_double_holds_is_its_text(number: str) -> None:
+    raw = f'[null,null,"t","e",{{"v":{number},"w":[12.5,{2**53 + 1},{-(2**63)}]}}]'
+
+    assert decode(raw.encode()).payload == {"v": number, "w": [12.5, 2**53 + 1, -(2**63)]}
+
+
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
@@ -58,6 +65,10 @@ def test_integers_of_64_bits_stay_exact() -> None:
         (b'[null,null,"t","e",{"v":"\xc3\x28"}]', "not utf-8"),
         (b"hello", "not json"),
         (b'[null,null,"t","e",{"v":NaN}]', "not json"),
+        (b'[null,null,"t","e",{"v":1e400,"w":Infinity}]', "not json"),
+        (b'[null,null,"t","e",{"v":"\\ud800"}]', "not json"),
+        (b"[" * 100_000, "not json"),
+        ('[null,null,"t","e",{}]'.encode("utf-16"), "not utf-8"),
         (b'{"topic":"t","event":"e","payload":{},"ref":null}', "not a list"),
         (b"null", "not a list"),
         (b'[null,null,"t","e"]', "too short"),

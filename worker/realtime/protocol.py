@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import json
+import math
+from typing import Any, Final, NoReturn
 
 import orjson
 
@@ -79,9 +81,11 @@ def decode(raw: bytes) -> Frame:
     if raw[0] <= USER_BROADCAST:
         return _decode_binary(raw)
     try:
-        parts = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise FrameError("not json" if _is_utf8(raw) else "not utf-8") from None
+        parts = loads(raw)
+    except UnicodeDecodeError:
+        raise FrameError("not utf-8") from None
+    except ValueError:
+        raise FrameError("not json") from None
     if type(parts) is not list:
         raise FrameError("not a list")
     if len(parts) < 5:
@@ -98,12 +102,40 @@ def decode(raw: bytes) -> Frame:
     return Frame(join_ref, ref, topic, event, payload)
 
 
-def _is_utf8(raw: bytes) -> bool:
+def loads(raw: bytes) -> Any:
+    """
+    Read JSON. Integers of 64 bits are exact; a number beyond a double becomes its text.
+
+    Raises ValueError (UnicodeDecodeError for bad UTF-8).
+    """
     try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _loads_big_numbers(raw.decode())
+
+
+def _loads_big_numbers(text: str) -> Any:
+    """orjson refuses what no double holds, and a Postgres numeric may have 131,072 digits."""
+    try:
+        value = json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_refuse)
+        orjson.dumps(value)  # what could not be written again is not read: half a surrogate pair
+    except (RecursionError, TypeError):
+        raise ValueError("not json") from None
+    return value
+
+
+def _float(text: str) -> float | str:
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+def _int(text: str) -> float | str:
+    exact = int(text) if len(text) <= 20 else None
+    return exact if exact is not None and -(2**63) <= exact < 2**64 else _float(text)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _decode_binary(raw: bytes) -> Frame:
@@ -146,9 +178,9 @@ def _broadcast(event: str, meta: str, data: bytes, *, is_json: bool) -> dict[str
     payload: dict[str, Any] = {"type": "broadcast", "event": event, "payload": data}
     try:
         if is_json:
-            payload["payload"] = orjson.loads(data)
+            payload["payload"] = loads(data)
         if meta:
             payload["meta"] = orjson.loads(meta)
-    except orjson.JSONDecodeError:
+    except ValueError:
         raise FrameError("not json") from None
     return payload
