@@ -14,12 +14,14 @@ import asyncpg
 import httpx
 import pytest
 
+from local.database import prepare
 from local.postgres import SUPERUSER, Cluster
 from tests.acceptance.process import WorkerProcess, worker_process
 from tests.integration.scripted import Peer, scripted
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import doorway
 from tests.support.servers import own_cluster, stopped
+from worker.db.migrate import migrate
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL on most platforms
 
@@ -169,8 +171,10 @@ async def test_it_stops_in_time_while_postgres_hangs_in_a_transaction(
         await say_change(peer, topic, ids)
         await be_realtime(peer)
 
+    await prepare(own_cluster.url(role=SUPERUSER))
+    await migrate(own_cluster.url())
     async with scripted(change_once_hung) as url:
-        settings = settings_for(own_cluster.url(role=SUPERUSER), url, DRAIN_SECONDS="3")
+        settings = settings_for(own_cluster.url(), url, DRAIN_SECONDS="3")
         async with worker_process("run", folder=folder, settings=settings) as worker:
             await worker.event("worker.ready")
             with stopped(own_cluster):
@@ -245,6 +249,52 @@ async def test_a_blocked_event_loop_is_abandoned(migrated: FreshDatabase, folder
 
             assert await ends_in_time(worker, began) == 0
             assert worker.said[-1]["event"] == "worker.abandoned"
+
+
+LOOKING_UP = '''
+"""A handler that leaves a thread behind, as the look-up of a host name does that hangs."""
+
+import asyncio
+import time
+
+import structlog
+
+from worker import Change, Effects, on
+
+
+@on.change("public.leads")
+async def stuck(change: Change, do: Effects) -> None:
+    """It asks for nothing, so nothing is written twice."""
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)
+    structlog.get_logger().warning("test.stuck")
+'''
+
+
+async def test_a_thread_that_hangs_is_not_waited_for(migrated: FreshDatabase, folder: Path) -> None:
+    (folder / "deployment" / "leads.py").write_text(LOOKING_UP)
+    async with scripted(one_change) as url:
+        settings = settings_for(migrated.url, url)
+        async with worker_process("run", folder=folder, settings=settings) as worker:
+            await worker.event("test.stuck")
+            began = time.monotonic()
+            worker.send(signal.SIGTERM)
+
+            assert await ends_in_time(worker, began) == 0
+            assert worker.said[-1]["event"] == "worker.stopped"
+
+
+async def test_a_database_without_the_migrations_is_not_ready(
+    database: FreshDatabase, supabase: str, folder: Path
+) -> None:
+    settings = settings_for(database.url, supabase)
+    async with worker_process("run", folder=folder, settings=settings) as worker:
+        missing = await worker.event("migrations.missing")
+        assert missing["names"]
+        await worker.event("channel.ready")
+        assert not worker.events("worker.ready")
+
+        assert await migrate(database.url) == missing["names"]
+        await worker.event("worker.ready")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from tests.support.databases import FreshDatabase
-from worker.db.migrate import default_directory, migrate
+from worker.db import Database
+from worker.db.migrate import default_directory, migrate, missing, names
 from worker.errors import CommandFailed, DatabaseAway
 
 
@@ -128,3 +129,12 @@ async def test_the_projects_own_are_applied_and_then_known(database: FreshDataba
 
     assert applied == sorted(file.name for file in default_directory().glob("*.sql"))
     assert await migrate(database.url) == []
+
+
+async def test_it_can_be_asked_what_is_missing(database: FreshDatabase, folder: Path) -> None:
+    pool = Database(database.url)
+    assert await missing(pool, names(folder)) == ["0001_first.sql", "0002_second.sql"]
+    await migrate(database.url, folder)
+    assert await missing(pool, names(folder)) == []
+    assert await missing(pool, [*names(folder), "0003_third.sql"]) == ["0003_third.sql"]
+    await pool.close()

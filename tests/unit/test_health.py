@@ -66,6 +66,22 @@ async def test_each_outage_is_said() -> None:
     ]
 
 
+async def test_missing_migrations_are_looked_for_until_there_are_none() -> None:
+    found, asked = [["1.sql", "2.sql"], ["2.sql"], []], []
+
+    async def missing() -> list[str]:
+        asked.append(health.migrations_missing)
+        return found.pop(0)
+
+    health = Health(Line(), Answers(None, None, None, None), missing, sleep=no_time)
+    with capture_logs() as logs:
+        await asyncio.wait([asyncio.create_task(health.watch_database())])
+
+    assert [log["event"] for log in logs] == ["migrations.missing"]
+    assert asked == [(), ["1.sql", "2.sql"], ["2.sql"]]
+    assert not health.migrations_missing
+
+
 async def test_the_reasons_name_what_is_missing() -> None:
     line = Line()
     health = Health(line, Answers())
@@ -80,5 +96,8 @@ async def test_the_reasons_name_what_is_missing() -> None:
     assert health.reasons() == ["channel changes is joined"]
     line.channels["changes"] = "ready"
     assert health.ready
+    health.migrations_missing = ["1.sql"]
+    assert health.reasons() == ["migrations are missing: 1.sql (python -m worker migrate)"]
+    health.migrations_missing = ()
     health.draining = True
     assert health.reasons() == ["the worker is draining"]

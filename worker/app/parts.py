@@ -6,12 +6,14 @@ import asyncio
 import socket
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Never
 
 from ..cache import find
-from ..db import Database
+from ..db import Database, migrate
+from ..errors import CommandFailed
 from ..lanes.live import LiveLane
-from ..ops.health import Health
+from ..ops.health import Health, Missing, nothing_missing
 from ..ops.pages import listening, serve
 from ..outbox import Options, deliver, opened
 from ..realtime.link import Link
@@ -97,7 +99,17 @@ def assemble(settings: Settings, routes: Routes) -> Parts:
         "tables": sorted(routes.tables),
         "port": taken and taken.getsockname()[1],
     }
-    return Parts(database, lane, link, outbox, Health(link, database), taken, summary)
+    health = Health(link, database, _missing(settings, database))
+    return Parts(database, lane, link, outbox, health, taken, summary)
+
+
+def _missing(settings: Settings, database: Database) -> Missing:
+    """Ask which migrations of our folder the database lacks; where there is no folder, none."""
+    try:
+        names = migrate.names(settings.migrations or migrate.default_directory())
+    except CommandFailed:
+        return nothing_missing
+    return partial(migrate.missing, database, names)
 
 
 def open_database(settings: Settings) -> Database:

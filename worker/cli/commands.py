@@ -106,8 +106,11 @@ def main() -> NoReturn:
     except ConfigError as error:
         _complain(*error.mistakes)
         sys.exit(Status.CONFIGURATION)
-    except (CommandFailed, DatabaseAway) as error:
+    except CommandFailed as error:
         _complain(str(error))
+        sys.exit(Status.FAILED)
+    except DatabaseAway as error:
+        _complain(f"the database is away: {error}")
         sys.exit(Status.FAILED)
     sys.exit(Status.CLEAN)
 

@@ -78,6 +78,20 @@ async def migrate(url: str, directory: Path | None = None) -> list[str]:
         await database.close()
 
 
+def names(directory: Path) -> list[str]:
+    """Return the names of the folder's migrations in the order they are applied."""
+    return sorted(file.name for file in directory.glob("*.sql"))
+
+
+async def missing(database: Database, names: Sequence[str]) -> list[str]:
+    """Return those of these migrations that the database has not seen. Raises DatabaseAway."""
+    async with database.connection() as connection:
+        if await connection.fetchval("select to_regclass('tidemark.migrations')") is None:
+            return list(names)
+        rows = await connection.fetch("select name from tidemark.migrations")
+    return sorted(set(names) - {row["name"] for row in rows})
+
+
 def read(directory: Path) -> list[Migration]:
     """Read the folder. Raises CommandFailed where it has none or one that cannot be one."""
     try:

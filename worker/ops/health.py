@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Never, Protocol
 
 import structlog
@@ -14,7 +14,7 @@ from ..errors import DatabaseAway
 
 log = structlog.get_logger()
 
-PING_SECONDS = 5.0  # between two looks at a database that answers
+PING_SECONDS = 2.0  # between two looks at a database that answers
 PING_TIMEOUT = 2.0
 LOOK_SECONDS = 0.2  # readiness is the link's, too, and costs two attributes to read
 AWAY_CAP = 5.0  # a database that came back is to be seen soon
@@ -37,6 +37,14 @@ class Answering(Protocol):
     async def ping(self, timeout: float) -> float: ...
 
 
+Missing = Callable[[], Awaitable[Sequence[str]]]
+
+
+async def nothing_missing() -> Sequence[str]:
+    """Where there are no migrations of ours, none is missing."""
+    return ()
+
+
 class Health:
     """What is known of the worker's health. `draining` is set by whoever stops it."""
 
@@ -44,13 +52,16 @@ class Health:
         self,
         link: Connected,
         database: Answering,
+        missing: Missing = nothing_missing,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.draining = False
         self.link = link
         self.database_away: str | None = "not reached yet"
+        self.migrations_missing: Sequence[str] = ()
         self._database = database
+        self._missing = missing
         self._sleep = sleep
 
     @property
@@ -62,6 +73,9 @@ class Health:
         found = ["the worker is draining"] if self.draining else []
         if self.database_away is not None:
             found.append(f"the database is away: {self.database_away}")
+        if self.migrations_missing:
+            names = ", ".join(self.migrations_missing)
+            found.append(f"migrations are missing: {names} (python -m worker migrate)")
         if not self.link.ready:
             if not self.link.connected:
                 found.append("there is no connection to Realtime")
@@ -74,23 +88,33 @@ class Health:
 
     async def watch_database(self) -> Never:
         """Ask the database for an answer again and again; say when it is away and when back."""
-        pauses, since = backoff.waits(cap=AWAY_CAP), time.monotonic()
-        said = False
+        pauses = backoff.waits(cap=AWAY_CAP)
+        away_since: float | None = None
+        migrated = False
         while True:
             try:
                 await self._database.ping(timeout=PING_TIMEOUT)
+                migrated = migrated or await self._is_migrated()
             except DatabaseAway as error:
                 self.database_away = str(error)
-                if not said:
-                    since, said = time.monotonic(), True
+                if away_since is None:
+                    away_since = time.monotonic()
                     log.warning("database.away", reason=str(error))
                 await self._sleep(next(pauses))
                 continue
             self.database_away = None
-            if said:
-                log.info("database.back", seconds=round(time.monotonic() - since, 1))
-                pauses, said = backoff.waits(cap=AWAY_CAP), False
+            if away_since is not None:
+                log.info("database.back", seconds=round(time.monotonic() - away_since, 1))
+                pauses, away_since = backoff.waits(cap=AWAY_CAP), None
             await self._sleep(PING_SECONDS)
+
+    async def _is_migrated(self) -> bool:
+        """Say so once if not; a deploy may start us before its migrations have run."""
+        found = await self._missing()
+        if found and not self.migrations_missing:
+            log.error("migrations.missing", names=list(found))
+        self.migrations_missing = found
+        return not found
 
     async def watch_readiness(self) -> Never:
         """Say when the worker gets ready and when it is ready no more."""
