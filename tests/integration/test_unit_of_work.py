@@ -100,6 +100,26 @@ async def test_the_same_batch_again_writes_nothing_twice(
     ) == [("agent", "a1", "lead-moved", "1")]
 
 
+@pytest.mark.parametrize("poisoned", [False, True])
+async def test_a_commit_whose_answer_was_lost_is_not_applied_again(
+    pool: Database, reader: asyncpg.Connection, poisoned: bool
+) -> None:
+    event = change()
+    counting, writing = asking(event, "a.count"), asking(event, "c.write")
+    counting.count("leads")
+    writing.execute("insert into agents (name) values ('once')")
+    asked = [counting, audited(event), writing]
+    if poisoned:
+        asked.append(audited(change(row={"id": 1, "text": NUL})))
+    unit = UnitOfWork(pool, Caches())
+    await unit.commit(Batch(asked))
+    await unit.commit(Batch([*asked, audited(change())]))
+
+    assert await rows(reader, "select value from tidemark.counters") == [(1,)]
+    assert await rows(reader, "select count(*) from agents") == [(1,)]
+    assert await rows(reader, "select count(*) from audit_logs") == [(2,)]
+
+
 async def test_counters_add_up_and_statements_run_in_order(
     pool: Database, reader: asyncpg.Connection
 ) -> None:

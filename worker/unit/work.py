@@ -17,7 +17,7 @@ from ..errors import DatabaseAway
 from ..realtime.events import Hidden
 from . import blame
 from .pieces import Piece, cut
-from .writing import write, write_dead
+from .writing import Handled, already_handled, write, write_dead
 
 log = structlog.get_logger()
 
@@ -59,7 +59,8 @@ class UnitOfWork:
 
     async def commit(self, batch: Batch, first: First | None = None) -> None:
         """
-        Commit the batch; the same batch again changes nothing but counters and own statements.
+        Commit the batch. The same batch again changes nothing, as far as its events are audited;
+        without an audit row counters and handlers' statements would be applied again.
 
         Raises DatabaseAway when it has to be tried again later, and whatever `first` raises.
         """
@@ -122,7 +123,8 @@ class UnitOfWork:
 
         async def sparing_the_rest(connection: Connection) -> list[DeadLetter]:
             await self._begin(connection, first)
-            guilty = await _without_the_guilty(connection, pieces)
+            handled = await already_handled(connection, pieces)
+            guilty = await _without_the_guilty(connection, pieces, handled)
             await write_dead(connection, [*dead, *guilty], self._lane)
             return guilty
 
@@ -160,20 +162,22 @@ class UnitOfWork:
             )
 
 
-async def _without_the_guilty(connection: Connection, pieces: Sequence[Piece]) -> list[DeadLetter]:
+async def _without_the_guilty(
+    connection: Connection, pieces: Sequence[Piece], handled: Handled
+) -> list[DeadLetter]:
     """Write the pieces, in order, except for those that cannot be written: return these."""
     if not pieces:
         return []
     try:
         async with connection.transaction():  # a savepoint
-            await write(connection, pieces)
+            await write(connection, pieces, handled)
     except blame.Guilty as guilty:
         if len(pieces) == 1:
             return [_given_up(pieces[0].effects, guilty.__cause__ or guilty)]
         middle = len(pieces) // 2
         return [
-            *await _without_the_guilty(connection, pieces[:middle]),
-            *await _without_the_guilty(connection, pieces[middle:]),
+            *await _without_the_guilty(connection, pieces[:middle], handled),
+            *await _without_the_guilty(connection, pieces[middle:], handled),
         ]
     return []
 

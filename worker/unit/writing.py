@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, groupby
+from itertools import groupby
+from typing import TypeAlias
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -14,6 +16,8 @@ from ..effects import DeadLetter
 from ..event import plain
 from . import blame
 from .pieces import Piece
+
+Handled: TypeAlias = frozenset[UUID]
 
 # `order by` decides in which order the identity column `seq` is drawn.
 AUDIT = """
@@ -27,7 +31,10 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::jsonb[],
                                action, old_data, new_data, committed_at, place)
 order by place
 on conflict (event_id) do nothing
+returning event_id
 """
+
+HANDLED = "select event_id from public.audit_logs where event_id = any($1::uuid[])"
 
 OUTBOX = """
 insert into tidemark.outbox (id, audience, recipient, kind, data)
@@ -56,30 +63,37 @@ on conflict (event_id, handler) do nothing
 """
 
 
-async def write(connection: Connection, pieces: Sequence[Piece]) -> None:
+async def already_handled(connection: Connection, pieces: Sequence[Piece]) -> Handled:
+    """Return which of these events have an audit row: all their effects were committed with it."""
+    rows = await connection.fetch(HANDLED, [row[0] for piece in pieces for row in piece.audits])
+    return frozenset(row["event_id"] for row in rows)
+
+
+async def write(
+    connection: Connection, pieces: Sequence[Piece], handled: Handled | None = None
+) -> None:
     """
     Write these pieces, one statement for each kind of effect, then the handlers' statements.
 
+    What could be applied twice, counters and statements, is left out for events that were
+    `handled` in an earlier transaction: one whose commit took place though its answer was lost.
+    Without `handled` the audit rows that are found there already tell which.
     Raises Guilty when one of the pieces cannot be written, and what asyncpg raises else.
     """
-    audits = list(chain.from_iterable(piece.audits for piece in pieces))
-    notices = list(chain.from_iterable(piece.notices for piece in pieces))
-    counts: Counter[tuple[str, str]] = Counter()
-    for name, labels, by in chain.from_iterable(piece.counts for piece in pieces):
-        counts[name, labels] += by
     try:
-        if audits:
-            await connection.execute(AUDIT, *zip(*audits, strict=True))
+        found = await _write_audits(connection, pieces)
+        if handled is None:
+            handled = found
+        notices = [row for piece in pieces for row in piece.notices]
         if notices:
             await connection.execute(OUTBOX, *zip(*notices, strict=True))
-        if counts:
-            rows = [(*key, by) for key, by in counts.items()]
-            await connection.execute(COUNTERS, *zip(*rows, strict=True))
+        new = [piece for piece in pieces if piece.effects.event.id not in handled]
+        await _add_to_counters(connection, new)
     except asyncpg.PostgresError as error:
         if blame.of_ours(error):
             raise blame.Guilty from error
         raise
-    await _run_statements(connection, pieces)
+    await _run_statements(connection, new)
 
 
 async def write_dead(connection: Connection, dead: Sequence[DeadLetter], lane: str) -> None:
@@ -91,8 +105,27 @@ async def write_dead(connection: Connection, dead: Sequence[DeadLetter], lane: s
     await connection.execute(DEAD_LETTERS, *zip(*rows, strict=True), lane)
 
 
+async def _write_audits(connection: Connection, pieces: Sequence[Piece]) -> Handled:
+    """Write the audit rows; return the events that had theirs before."""
+    audits = [row for piece in pieces for row in piece.audits]
+    if not audits:
+        return frozenset()
+    written = await connection.fetch(AUDIT, *zip(*audits, strict=True))
+    return frozenset(row[0] for row in audits) - {row["event_id"] for row in written}
+
+
+async def _add_to_counters(connection: Connection, pieces: Sequence[Piece]) -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+    for piece in pieces:
+        for name, labels, by in piece.counts:
+            counts[name, labels] += by
+    if counts:
+        rows = [(*key, by) for key, by in counts.items()]
+        await connection.execute(COUNTERS, *zip(*rows, strict=True))
+
+
 async def _run_statements(connection: Connection, pieces: Sequence[Piece]) -> None:
-    statements = list(chain.from_iterable(piece.statements for piece in pieces))
+    statements = [statement for piece in pieces for statement in piece.statements]
     if not statements:
         return
     try:
