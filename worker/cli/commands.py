@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -79,6 +80,60 @@ def routes() -> None:
     Console(width=width, soft_wrap=width is not None).print(table)
 
 
+@cli.command()
+def record(
+    out: Annotated[Path, typer.Option(help="The file to write; it must not exist.")],
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--for",
+            parser=_duration,
+            metavar="DURATION",
+            help="How long to listen: 30s, 1m, 2h. Without it: until told to stop.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the frames that the handlers' channels receive to a file. No handler runs."""
+    from ..app import record_until, run_to_the_end
+
+    settings = _settings("supabase_url", "supabase_key")
+    subscriptions = _routes(settings).wanted()
+    run_to_the_end(
+        lambda stop: record_until(stop, settings, subscriptions, out=out, seconds=seconds),
+        seconds=settings.drain_seconds,
+    )
+
+
+@cli.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `record` wrote.")],
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What `replay` printed before; print the differences and exit 1."
+        ),
+    ] = None,
+) -> None:
+    """Send a recording down the path of live frames and print the effects; none is applied."""
+    from ..cache import find
+    from ..replay.replay import replay
+
+    settings = _settings()
+    routes = _routes(settings)
+    status = asyncio.run(
+        replay(
+            recording,
+            routes=routes,
+            caches=find(settings.handlers, settings.records),
+            hidden_columns=frozenset(settings.hidden_columns),
+            write=print,
+            expected=expect,
+        )
+    )
+    raise typer.Exit(status)
+
+
 def _settings(*needed: str, checks: Mapping[str, Check] | None = None) -> Settings:
     """Read the settings, begin to log. Raises ConfigError."""
     from .. import log, settings
@@ -108,6 +163,9 @@ def main() -> NoReturn:
         sys.exit(Status.CONFIGURATION)
     except CommandFailed as error:
         _complain(str(error))
+        sys.exit(Status.FAILED)
+    except BrokenPipeError:  # whoever read our output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Status.FAILED)
     except DatabaseAway as error:
         _complain(f"the database is away: {error}")
