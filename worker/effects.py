@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
-from .event import Change, Event, plain
+from .event import Change, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,28 +137,3 @@ class Batch:
 
     asked: Sequence[Effects]
     dead: Sequence[DeadLetter] = ()
-
-
-def describe(effect: Effect) -> dict[str, Any]:
-    """Return the effect as JSON carries it: the same for the same event, whenever it is asked."""
-    said: dict[str, Any] = {"effect": KINDS[type(effect)]}
-    match effect:
-        case Audit(change, _):
-            said |= {"table": change.table, "action": change.kind, "event_id": str(change.id)}
-        case Put(cache, key, value):
-            said |= {"cache": cache, "key": plain(key), "value": plain(value)}
-        case Drop(cache, key):
-            said |= {"cache": cache, "key": plain(key)}
-        case Notice():
-            said |= {
-                "id": str(effect.id),
-                "audience": effect.audience,
-                "recipient": effect.recipient,
-                "kind": effect.kind,
-                "data": plain(effect.data),
-            }
-        case Count(name, by, labels):
-            said |= {"name": name, "by": by, "labels": dict(labels)}
-        case Statement(sql, args):
-            said |= {"sql": sql, "args": plain(args)}
-    return said

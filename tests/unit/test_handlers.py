@@ -19,7 +19,7 @@ from records.agents import Agent
 from records.leads import Lead
 from worker import Change, Effects, Gap
 from worker.cache import find
-from worker.effects import Audit, Count, Drop, Notice, Put, describe
+from worker.effects import KINDS, Audit, Count, Drop, Notice, Put
 from worker.event import Kind
 from worker.routing import Route, load
 
@@ -70,7 +70,7 @@ async def routed(event: Change) -> list[str]:
         do = Effects(event, route.handler_name)
         await route.handler(event, do)
         said += [
-            f"{route.handler_name}: {getattr(effect, 'kind', None) or describe(effect)['effect']}"
+            f"{route.handler_name}: {getattr(effect, 'kind', None) or KINDS[type(effect)]}"
             for effect in do.asked
         ]
     return said
