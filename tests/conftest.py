@@ -9,7 +9,9 @@ import pytest_asyncio
 
 from local.database import prepare
 from local.postgres import Cluster
+from local.realtime.server import Server
 from tests.support.databases import FreshDatabase, administering, cloned, database_of
+from tests.support.sockets import served
 from worker.db.migrate import default_directory, migrate
 
 
@@ -54,3 +56,10 @@ async def migrated(cluster: Cluster, migrated_template: str) -> AsyncIterator[Fr
     """A fresh database with Supabase's objects and the project's tables in it."""
     async with cloned(cluster, migrated_template) as fresh:
         yield fresh
+
+
+@pytest_asyncio.fixture
+async def realtime(database: FreshDatabase) -> AsyncIterator[Server]:
+    """A Realtime server on this test's database, with every step and none of the waiting."""
+    async with served(database) as server:
+        yield server

@@ -1,0 +1,26 @@
+"""Whose token came with an HTTP request?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from local.tokens import Claims, TokenRefused
+
+if TYPE_CHECKING:
+    from local.realtime.server import Server
+
+
+def claims_of(server: Server, request: web.Request) -> Claims:
+    """
+    The claims of the Authorization header, or else of the apikey. Raises TokenRefused.
+
+    A client that nobody has signed in to sends its key in both.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        token = request.headers.get("apikey") or request.query.get("apikey", "")
+    if not token:
+        raise TokenRefused("MissingAPIKey", "API key is missing")
+    return server.read_token(token.strip())

@@ -1,0 +1,98 @@
+"""How does a broadcast get from its sender to those who listen?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import structlog
+
+from local.realtime.authorization import Extension, may_write
+from local.realtime.replay import stored
+from local.realtime.serializer import Frame, Inbound, Serializer, UserBroadcast, to_json
+from local.realtime.topics import Topic
+
+if TYPE_CHECKING:
+    from local.realtime.channel import Channel
+    from local.realtime.server import Server
+
+log = structlog.get_logger()
+
+Payload = Mapping[str, Any] | bytes | UserBroadcast
+
+
+async def receive_broadcast(channel: Channel, message: Inbound) -> None:
+    """
+    Relay what a client sends. Without the right to write it is ignored, asked for an ack or not.
+
+    The answer to one too big has a string as its response.
+    """
+    if not await can_write(channel, "broadcast"):
+        return
+    payload = message.payload
+    too_big = size(payload) > channel.server.settings.max_payload
+    if not too_big:
+        tell(channel.server, channel.key, payload, sender=channel)
+    if not channel.join.broadcast_ack:
+        return
+    if too_big:
+        channel.reply(message, "error", "payload_size_exceeded")
+    else:
+        channel.reply(message, "ok", {})
+
+
+def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None = None) -> None:
+    """Hand a broadcast to the channels of the topic; to its sender only where it asked for that."""
+    identity = message_id(payload)
+
+    def wanted(channel: Channel) -> bool:
+        if channel is sender and not channel.join.broadcast_self:
+            return False
+        return channel.rights.read.broadcast and identity not in channel.replayed
+
+    def encode(serializer: Serializer) -> Frame | None:
+        if isinstance(payload, UserBroadcast):
+            return serializer.user_broadcast(topic.wire, payload)
+        if isinstance(payload, bytes):
+            return serializer.binary_broadcast(topic.wire, "broadcast", payload)
+        return serializer.text(topic.wire, "broadcast", to_json(payload))
+
+    server.topics.tell(topic, encode, wanted)
+
+
+def tell_stored(server: Server, row: Mapping[str, Any]) -> None:
+    """Deliver a committed row of realtime.messages, as the replication connection hands it over."""
+    if row.get("extension") != "broadcast" or row.get("topic") is None:
+        return
+    message = stored(row)
+    if len(message.payload) <= server.settings.max_payload:
+        tell(server, Topic(row["topic"], private=bool(row.get("private"))), message)
+
+
+async def can_write(channel: Channel, extension: Extension) -> bool:
+    """Ask the policies once and remember it; an error of the database counts as no, this time."""
+    known = getattr(channel.rights, f"write_{extension}")
+    if known is not None:
+        return bool(known)
+    try:
+        allowed = await may_write(channel.server.pool, channel.claims, channel.name, extension)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        log.warning("channel_policies.failed", error=type(error).__name__)
+        return False
+    setattr(channel.rights, f"write_{extension}", allowed)
+    return allowed
+
+
+def size(payload: Payload) -> int:
+    """Bytes of JSON; the real server measures Erlang's own form of it."""
+    if isinstance(payload, UserBroadcast):
+        return len(payload.payload)
+    return len(payload) if isinstance(payload, bytes) else len(to_json(payload))
+
+
+def message_id(payload: Payload) -> object:
+    meta = payload.meta if isinstance(payload, UserBroadcast) else None
+    if isinstance(payload, Mapping):
+        meta = payload.get("meta")
+    return meta.get("id") if isinstance(meta, Mapping) else None

@@ -1,0 +1,72 @@
+"""Who may open a socket, and which version does it speak?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from local.realtime.connection import Connection
+from local.realtime.serializer import for_version
+from local.tokens import TokenRefused
+
+if TYPE_CHECKING:
+    from local.realtime.server import Server
+
+log = structlog.get_logger()
+
+
+def routes(server: Server) -> list[web.RouteDef]:
+    async def accept(request: web.Request) -> web.StreamResponse:
+        return await _accept(server, request)
+
+    paths = ("/realtime/v1/websocket", "/socket/websocket")
+    return [web.get(path, accept) for path in paths]
+
+
+async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
+    serializer = for_version(request.query.get("vsn", "1.0.0"))
+    if serializer is None:
+        return web.Response(status=403)
+    token = request.headers.get("x-api-key") or request.query.get("apikey")
+    refusal = _refusal(server, token)
+    if refusal is not None or token is None:
+        await asyncio.sleep(server.settings.handshake_error_delay)
+        return refusal or _error(401, "API key is missing")
+    socket = web.WebSocketResponse(
+        autoping=False,
+        compress=False,
+        max_msg_size=server.settings.max_frame,
+        timeout=server.settings.close_timeout,
+    )
+    await socket.prepare(request)
+    transport = request.transport
+    if not isinstance(transport, asyncio.Transport):
+        return socket  # the client went away during the handshake
+    connection = Connection(server, socket, serializer, token, transport)
+    server.connections.add(connection)
+    try:
+        await connection.run()
+    finally:
+        server.connections.discard(connection)
+    return socket
+
+
+def _refusal(server: Server, token: str | None) -> web.Response | None:
+    if token is None:
+        return _error(401, "API key is missing")
+    try:
+        server.read_token(token)
+    except TokenRefused as refused:
+        log.info("client.refused", reason=refused.brief)
+        return _error(401, refused.brief)
+    limit = server.settings.max_connections
+    if limit is not None and len(server.connections) >= limit:
+        return _error(429, "Too many connected users")
+    return None
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)

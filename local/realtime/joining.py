@@ -1,0 +1,105 @@
+"""May this client join this channel, and what is it told?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from local.realtime.channel import Channel
+from local.realtime.join import Join, JoinRefused, read_join
+from local.realtime.postgres_changes import PostgresChanges, echoed
+from local.realtime.presence_events import sync
+from local.realtime.replay import replayed
+from local.realtime.serializer import Inbound, UserBroadcast, broadcast_payload
+from local.tokens import Claims, TokenRefused
+
+if TYPE_CHECKING:
+    from local.realtime.connection import Connection
+
+NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
+
+
+async def join_channel(connection: Connection, message: Inbound) -> tuple[Channel, dict[str, Any]]:
+    """
+    Join, in the order of the real server's checks; return the channel and the reply's response.
+
+    Raises JoinRefused.
+    """
+    join = read_join(message.payload)
+    _check(connection, message, join)
+    token = join.token or connection.token
+    channel = Channel(connection, message, join, token, _claims(connection, token))
+    try:
+        channel.rights = await channel.ask_rights()
+        messages = await replayed(connection.server.pool, channel.name, join)
+    except TokenRefused as refused:
+        raise JoinRefused(f"{refused.code}: {refused.message}") from None
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+        raise JoinRefused(NO_DATABASE) from None
+    response = {"postgres_changes": echoed(join.postgres_changes)}
+    _open(channel, messages)
+    return channel, response
+
+
+def _check(connection: Connection, message: Inbound, join: Join) -> None:
+    server = connection.server
+    if not message.topic.startswith("realtime:"):
+        raise JoinRefused("unmatched topic", at_once=True)
+    if message.topic == "realtime:":
+        raise JoinRefused("TopicNameRequired: You must provide a topic name")
+    if server.faults.refuse_joins is not None:
+        raise JoinRefused(server.faults.refuse_joins)
+    if server.settings.private_only and not join.private:
+        raise JoinRefused("PrivateOnly: This project only allows private channels")
+    if len(connection.channels) >= server.settings.max_channels:
+        raise JoinRefused("ChannelRateLimitReached: Too many channels")
+
+
+def _claims(connection: Connection, token: str) -> Claims:
+    try:
+        return connection.server.read_token(token)
+    except TokenRefused as refused:
+        raise JoinRefused(f"{refused.code}: {refused.message}") from None
+
+
+def _open(channel: Channel, messages: list[UserBroadcast]) -> None:
+    """Everything here reaches the client behind the reply, which goes out first."""
+    if messages and not channel.rights.read.broadcast:
+        text = "You do not have permissions to read from this Channel topic: "
+        raise JoinRefused(f"Unauthorized: {text}{channel.name}")
+    channel.replayed = frozenset(str((message.meta or {})["id"]) for message in messages)
+    channel.open()
+    for message in messages:
+        _replay(channel, message)
+    if channel.presence_enabled:
+        sync(channel)
+    if channel.join.postgres_changes:
+        channel.changes = PostgresChanges(channel, channel.join.postgres_changes)
+        channel.changes.subscribe()
+    if channel.join.replication_ready:
+        channel.connection.start(_await_replication(channel))
+
+
+def _replay(channel: Channel, message: UserBroadcast) -> None:
+    """Text carries the channel's join_ref; bytes are kind 4, and nothing at all in version 1."""
+    if message.is_json:
+        data = broadcast_payload(message)
+        channel.send(
+            channel.serializer.text(channel.topic, "broadcast", data, join_ref=channel.join_ref)
+        )
+    elif (frame := channel.serializer.user_broadcast(channel.topic, message)) is not None:
+        channel.send(frame)
+
+
+async def _await_replication(channel: Channel) -> None:
+    """Say that broadcasts from the database flow; when they do not in time, end the channel."""
+    server = channel.server
+    try:
+        async with asyncio.timeout(server.settings.replication_ready_timeout):
+            await server.feed.ready.wait()
+    except TimeoutError:
+        channel.shut_down("Replication connection was not established in time")
+    else:
+        channel.system("system", "ok", "Replication connection established")

@@ -1,0 +1,72 @@
+"""When do the changes a channel asked for begin to flow, and what does it hear of that?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from local.realtime.changes import FeedLost, SubscriptionRefused, Wanted
+from local.realtime.join import JoinRefused, binding_id
+from local.realtime.serializer import to_json
+
+if TYPE_CHECKING:
+    from local.realtime.channel import Channel
+
+EXTENSION = "postgres_changes"
+
+
+class PostgresChanges:
+    """
+    The subscriptions of one channel, under one key of the feed.
+
+    They begin some seconds after the join is answered, and only then does the client hear of it.
+    """
+
+    def __init__(self, channel: Channel, bindings: Sequence[Mapping[str, Any]]) -> None:
+        self._channel = channel
+        self._wanted = [Wanted.of(binding, binding_id(binding)) for binding in bindings]
+        self._task: asyncio.Task[None] | None = None
+
+    def subscribe(self) -> None:
+        """Begin, or begin again with the channel's present claims; the client hears of it again."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._channel.connection.start(self._subscribe())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        server = self._channel.server
+        server.subscribers.discard(self)
+        server.start(server.feed.unsubscribe(self))
+
+    async def _subscribe(self) -> None:
+        server, channel = self._channel.server, self._channel
+        await asyncio.sleep(random.uniform(*server.settings.subscribed_delay))
+        while True:
+            try:
+                await server.feed.subscribe(self, self._wanted, channel.claims, self._deliver)
+            except SubscriptionRefused as refused:
+                return channel.system(EXTENSION, "error", refused.message)
+            except FeedLost:
+                await asyncio.sleep(random.uniform(*server.settings.subscribe_again_delay))
+            else:
+                server.subscribers.add(self)
+                return channel.system(EXTENSION, "ok", "Subscribed to PostgreSQL")
+
+    def _deliver(self, ids: list[int], data: bytes) -> None:
+        """One change, encoded already; it carries neither reference."""
+        channel = self._channel
+        if not channel.server.faults.deliver_changes:
+            return
+        payload = b'{"data":' + data + b',"ids":' + to_json(ids) + b"}"
+        channel.send(channel.serializer.text(channel.topic, EXTENSION, payload))
+
+
+def echoed(bindings: Sequence[Any]) -> list[dict[str, Any]]:
+    """What the join is answered: each binding key for key, with the number that stands for it."""
+    if not all(isinstance(binding, dict) for binding in bindings):
+        raise JoinRefused("Unknown Error on Channel")
+    return [{**binding, "id": binding_id(binding)} for binding in bindings]

@@ -1,0 +1,63 @@
+"""What happens when a client tells who it is, and who is told of it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from local.realtime.broadcast import can_write
+from local.realtime.presence import Diff
+from local.realtime.serializer import Inbound, to_json
+
+if TYPE_CHECKING:
+    from local.realtime.channel import Channel
+
+
+async def receive_presence(channel: Channel, message: Inbound) -> None:
+    """`track` or `untrack`; anything without an event is answered ok and forgotten."""
+    payload = message.payload if isinstance(message.payload, dict) else {}
+    event = payload.get("event")
+    if not isinstance(event, str):
+        channel.reply(message, "ok", {})
+    elif event.lower() == "track":
+        await _track(channel, message, payload.get("payload", {}))
+    elif event.lower() == "untrack":
+        channel.reply(message, "ok", {})
+        announce(channel, channel.server.presences.untrack(channel.key, channel))
+    else:
+        channel.reply(message, "error", {})
+
+
+def sync(channel: Channel) -> None:
+    """Tell a channel who is there."""
+    if channel.rights.read.presence:
+        channel.push("presence_state", channel.server.presences.state(channel.key))
+
+
+def announce(channel: Channel, diff: Diff | None) -> None:
+    """Tell everybody on the topic of a change; None is none."""
+    if diff is None:
+        return
+    payload = to_json(diff.payload())
+    channel.server.topics.tell(
+        channel.key,
+        lambda serializer: serializer.text(channel.topic, "presence_diff", payload),
+        lambda hearer: hearer.rights.read.presence,
+    )
+
+
+async def _track(channel: Channel, message: Inbound, payload: Any) -> None:
+    if not await can_write(channel, "presence"):
+        return channel.reply(message, "error", {})
+    if not isinstance(payload, dict):
+        reason = "Presence track payload must be a map"
+        return channel.reply(message, "error", {"reason": reason})
+    if len(to_json(payload)) > channel.server.settings.max_payload:
+        return channel.shut_down("Track message size exceeded")
+    key = channel.join.presence_key
+    diff = channel.server.presences.track(channel.key, channel, key, payload)
+    channel.reply(message, "ok", {})
+    announce(channel, diff)
+    if not channel.presence_enabled:
+        channel.presence_enabled = True
+        sync(channel)
+    return None

@@ -1,0 +1,161 @@
+"""What listens on the port, and how does it start and stop?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from local import tokens
+from local.realtime import accounts, handshake, rest, rpc
+from local.realtime.broadcast import tell_stored
+from local.realtime.changes import ChangeFeed, FeedLost
+from local.realtime.channel import Channel
+from local.realtime.connection import Connection
+from local.realtime.faults import Faults
+from local.realtime.postgres_changes import PostgresChanges
+from local.realtime.presence import Presences
+from local.realtime.settings import Settings
+from local.realtime.topics import Topics
+from worker.backoff import waits
+
+log = structlog.get_logger()
+
+PARTITIONS_EVERY = 3600.0  # seconds; they are made three days ahead
+FRESH_KEY = 10 * 365 * 86_400.0  # seconds that the token behind an `sb_` key is good for
+
+
+class Server:
+    """
+    Everything the connections share.
+
+    `url` is what a client calls SUPABASE_URL; `faults` may be thrown while it runs.
+    """
+
+    def __init__(
+        self, admin_url: str, jwt_secret: str, settings: Settings, pool: asyncpg.Pool
+    ) -> None:
+        self.settings = settings
+        self.faults = Faults()
+        self.jwt_secret = jwt_secret
+        self.pool = pool
+        self.url = ""
+        self.topics: Topics[Channel] = Topics()
+        self.presences = Presences()
+        self.connections: set[Connection] = set()
+        self.subscribers: set[PostgresChanges] = set()
+        self.sessions: dict[str, accounts.Session] = {}
+        self.feed = ChangeFeed(admin_url, message_inserted=lambda row: tell_stored(self, row))
+        self._tasks: asyncio.TaskGroup
+
+    def read_token(self, token: str) -> tokens.Claims:
+        """The claims of a token, or of the role an `sb_` key stands for. Raises TokenRefused."""
+        if (role := self.settings.api_keys.get(token)) is not None:
+            token = tokens.issue(self.jwt_secret, role, lifetime=FRESH_KEY)
+        return tokens.read(token, self.jwt_secret)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that may outlast a connection and ends with the server."""
+        self._tasks.create_task(work)
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Follow the database while the caller does something else."""
+        async with asyncio.TaskGroup() as self._tasks:
+            standing = [
+                self._tasks.create_task(self._follow_changes()),
+                self._tasks.create_task(self._keep_partitions()),
+            ]
+            try:
+                yield
+            finally:
+                await self._part()
+                for task in standing:
+                    task.cancel()
+
+    async def _part(self) -> None:
+        """Close every connection as a restarting server does; cut those that do not listen."""
+        leaving = list(self.connections)
+        for connection in leaving:
+            connection.hang_up(1012)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.close_timeout + 1.0):
+                for connection in leaving:
+                    await connection.closed.wait()
+        for connection in list(self.connections):
+            connection.cut()
+
+    async def _follow_changes(self) -> None:
+        """
+        Keep the replication connection; when it is lost, joined channels are told nothing.
+
+        Once it is back they are subscribed again, and only then hear of it.
+        """
+        pauses = waits(first=0.1, cap=5.0)
+        while True:
+            began = time.monotonic()
+            again = self._tasks.create_task(self._subscribe_again())
+            try:
+                await self.feed.run()
+            except FeedLost:
+                log.warning("change_feed.interrupted")
+            finally:
+                again.cancel()
+            if time.monotonic() - began > 10.0:
+                pauses = waits(first=0.1, cap=5.0)
+            await asyncio.sleep(next(pauses))
+
+    async def _subscribe_again(self) -> None:
+        await self.feed.ready.wait()
+        for subscriber in list(self.subscribers):
+            subscriber.subscribe()
+
+    async def _keep_partitions(self) -> None:
+        while True:
+            try:
+                await self.pool.execute("select realtime.keep_message_partitions()")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                log.warning("message_partitions.failed", reason=type(error).__name__)
+            await asyncio.sleep(PARTITIONS_EVERY)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    *,
+    admin_url: str,
+    jwt_secret: str,
+    settings: Settings | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[Server]:
+    """
+    Serve Realtime, and the little of Auth and REST its clients need, until the block is left.
+
+    `admin_url` is a superuser's, of a database that `local.database.prepare` has seen. Port 0 is
+    any free one. Raises OSError where the port is taken or the database is not there.
+    """
+    async with asyncpg.create_pool(admin_url, min_size=0, max_size=10) as pool:
+        server = Server(admin_url, jwt_secret, settings or Settings(), pool)
+        runner = web.AppRunner(_app(server), access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            async with server.working():
+                site = web.TCPSite(runner, host, port)
+                await site.start()
+                server.url = f"http://{host}:{runner.addresses[0][1]}"
+                yield server
+        finally:
+            await runner.cleanup()
+
+
+def _app(server: Server) -> web.Application:
+    app = web.Application(client_max_size=server.settings.max_payload * 2)
+    app.add_routes([*handshake.routes(server), *rest.routes(server)])
+    app.add_routes([*accounts.routes(server), *rpc.routes(server)])
+    return app
