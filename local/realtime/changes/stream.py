@@ -65,7 +65,9 @@ class Stream:
 
     async def _wait(self) -> None:
         try:
-            await asyncio.wait_for(self._readable.wait(), FEEDBACK)
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes with the data.
+            async with asyncio.timeout(FEEDBACK):
+                await self._readable.wait()
         except TimeoutError:
             with _losses():
                 self._cursor.send_feedback(flush_lsn=self._seen, force=True)
