@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-import asyncpg
 import pytest
 
 from local import tokens
 from local.realtime.server import Server
 from tests.support.databases import FreshDatabase
+from tests.support.policies import allow
 from tests.support.sockets import SECRET, Heard, client, served, token
 
 VERSIONS = ("1.0.0", "2.0.0")
@@ -307,15 +307,3 @@ async def test_replication_that_is_there_is_said_once_it_is_asked_for(realtime: 
         "message": "Replication connection established",
         "channel": "room",
     }
-
-
-async def allow(database: FreshDatabase, command: str, condition: str) -> None:
-    clause = "with check" if command == "insert" else "using"
-    connection = await asyncpg.connect(database.admin_url)
-    try:
-        await connection.execute(
-            f"create policy {command}_messages on realtime.messages for {command} "
-            f"to authenticated {clause} ({condition})"
-        )
-    finally:
-        await connection.close()

@@ -60,6 +60,6 @@ def test_a_foreign_signature_is_refused() -> None:
 
 
 def test_an_unsigned_token_is_refused() -> None:
-    token = jwt.encode({"role": "service_role", "exp": NOW + 9}, None, algorithm="none")
+    token = jwt.encode({"role": "service_role", "exp": NOW + 9}, "", algorithm="none")
 
     assert refusal(token)[0] == "JwtSignerError"
