@@ -7,17 +7,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscribeStates
-from supabase import AsyncClient, PostgrestAPIError, acreate_client
+from realtime.types import RealtimePostgresChangesListenEvent
+from supabase import AsyncClient, AsyncClientOptions, PostgrestAPIError, acreate_client
 from supabase_auth.errors import AuthApiError
+from supabase_auth.types import SignInWithEmailAndPasswordCredentials
 
 from local.realtime.server import Server
 from local.realtime.settings import DEMO_USER
 from tests.support.databases import FreshDatabase
 from tests.support.policies import admin, allow
 from tests.support.sockets import client, token
+
+EVERY = RealtimePostgresChangesListenEvent.All
+PRIVATE: Any = {"broadcast": None, "presence": None, "private": True}
+SIGN_IN: SignInWithEmailAndPasswordCredentials = {
+    "email": DEMO_USER.email,
+    "password": DEMO_USER.password,
+}
 
 
 @asynccontextmanager
@@ -72,7 +82,7 @@ async def test_changes_arrive_with_every_operation(
         await connection.execute("alter table leads replica identity full")
         await connection.execute("alter publication supabase_realtime add table leads")
         channel = official.channel("room")
-        channel.on_postgres_changes("*", heard.put_nowait, table="leads", schema="public")
+        channel.on_postgres_changes(EVERY, heard.put_nowait, table="leads", schema="public")
         channel.on_system(said.put_nowait)
         await subscribed(channel)
         await said.get()
@@ -119,9 +129,6 @@ async def test_a_broadcast_over_http_arrives(
     assert text.payload == {"type": "broadcast", "event": "moved", "payload": {"x": 1}}
     assert json_bytes.endswith(b'moved{"x":1}')
     assert raw.endswith(b"raw\x00\xff")
-
-
-PRIVATE: Any = {"broadcast": None, "presence": None, "private": True}
 
 
 async def test_messages_from_the_database_are_replayed_and_then_live(
@@ -174,13 +181,15 @@ async def test_leaving_leaves(realtime: Server, official: AsyncRealtimeClient) -
 
 @asynccontextmanager
 async def supabase_client(server: Server) -> AsyncIterator[AsyncClient]:
-    one = await acreate_client(server.url, token("anon"))
-    try:
-        yield one
-    finally:
-        await one.remove_all_channels()
-        await one.auth.close()
-        await one.postgrest.aclose()
+    # It makes HTTP clients anew when somebody signs in and closes none: so it is given ours.
+    async with httpx.AsyncClient(trust_env=False) as http:
+        options = AsyncClientOptions(httpx_client=http)
+        one = await acreate_client(server.url, token("anon"), options)
+        try:
+            yield one
+        finally:
+            await one.remove_all_channels()
+            await one.auth.close()
 
 
 async def test_a_user_signs_in_refreshes_and_calls_functions(
@@ -192,8 +201,7 @@ async def test_a_user_signs_in_refreshes_and_calls_functions(
             "$$ select current_setting('request.jwt.claims')::jsonb ->> 'email' $$"
         )
     async with supabase_client(realtime) as supabase:
-        credentials = {"email": DEMO_USER.email, "password": DEMO_USER.password}
-        signed_in = await supabase.auth.sign_in_with_password(credentials)
+        signed_in = await supabase.auth.sign_in_with_password(SIGN_IN)
         refreshed = await supabase.auth.refresh_session()
         me = await supabase.auth.get_user()
         answer = await supabase.rpc("whoami").execute()
@@ -211,9 +219,7 @@ async def test_a_user_signs_in_refreshes_and_calls_functions(
 async def test_a_wrong_password_is_the_error_the_client_knows(realtime: Server) -> None:
     async with supabase_client(realtime) as supabase:
         with pytest.raises(AuthApiError) as error:
-            await supabase.auth.sign_in_with_password(
-                {"email": DEMO_USER.email, "password": "guess"}
-            )
+            await supabase.auth.sign_in_with_password({**SIGN_IN, "password": "guess"})
 
     assert error.value.code == "invalid_credentials"
 
@@ -223,6 +229,5 @@ async def test_a_signed_in_user_joins_what_its_policies_allow(
 ) -> None:
     await allow(database, "select", "(select auth.uid()) is not null")
     async with supabase_client(realtime) as supabase:
-        credentials = {"email": DEMO_USER.email, "password": DEMO_USER.password}
-        await supabase.auth.sign_in_with_password(credentials)
+        await supabase.auth.sign_in_with_password(SIGN_IN)
         await subscribed(supabase.channel("room", {"config": PRIVATE}))
