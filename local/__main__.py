@@ -1,0 +1,117 @@
+"""What can be asked of the local stack on the command line?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from local.postgres import PostgresError
+from local.simulate import traffic
+from worker.errors import CommandFailed
+
+# Plain errors: boxes are wrapped at 80 columns and cannot be searched for.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Keep the data in this directory; without it they go."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object on one line instead of text.")
+]
+
+
+@app.callback()
+def main() -> None:
+    """PostgreSQL and Supabase Realtime on this machine, and traffic for them."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            if sys.stderr.isatty()
+            else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@app.command()
+def up(data: Data = None, as_json: AsJson = False) -> None:
+    """Start both, print where they are, run until told to stop (SIGINT, SIGTERM)."""
+    try:
+        asyncio.run(_up(data, as_json))
+    except (PostgresError, OSError) as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _up(data: Path | None, as_json: bool) -> None:
+    from local.stack import running  # it brings a web server, which `simulate` does not need
+
+    stopping = stop_on_signal()
+    async with running(data) as stack:
+        if as_json:
+            print(json.dumps(stack.env), flush=True)
+        else:
+            for name, value in stack.env.items():
+                print(f"export {name}={shlex.quote(value)}", flush=True)
+        await stopping.wait()
+
+
+@app.command()
+def simulate(
+    rate: Annotated[float, typer.Option(min=0.1, help="Committed changes a second.")] = 20.0,
+    seconds: Annotated[float, typer.Option("--for", min=0.1, help="Seconds.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same plan.")] = 1,
+    database_url: Annotated[
+        str, typer.Option(envvar="DATABASE_URL", show_envvar=True, help="Where to write.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make RE Engine traffic: leads, assignments, approvals, messages, agents; some rolled back."""
+    if not database_url:
+        raise typer.BadParameter("set DATABASE_URL or give --database-url")
+    try:
+        summary = asyncio.run(_simulate(database_url, rate, seconds, seed))
+    except ValueError as error:
+        raise typer.BadParameter(f"--database-url: {error}") from None
+    except CommandFailed as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps(summary.as_dict()) if as_json else str(summary))
+
+
+async def _simulate(database_url: str, rate: float, seconds: float, seed: int) -> traffic.Summary:
+    stopping = stop_on_signal()
+    return await traffic.simulate(
+        database_url, rate=rate, seconds=seconds, seed=seed, stopping=stopping
+    )
+
+
+def stop_on_signal() -> asyncio.Event:
+    """An event that is set when we are asked to stop; a second request ends us at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop() -> None:
+        stopping.set()
+        for number in asked:
+            loop.remove_signal_handler(number)
+
+    for number in asked:
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,159 @@
+"""Does `python -m local` do what its help says?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+
+from local.place import find_place
+from tests.support.databases import FreshDatabase
+
+RINGS = """
+create function public.ring() returns trigger language plpgsql as $$
+begin perform pg_notify('written', ''); return null; end $$;
+create trigger ring after update on public.leads execute function public.ring();
+"""
+NAMES = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "SUPABASE_JWT_SECRET"]
+
+
+@contextmanager
+def local(*arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `python -m local` in a session of its own, as a terminal's foreground job is."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "local", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name not in NAMES} | env,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+    find_place(tmp_path / "data" / "postgres", 18).remove()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+async def is_superuser(url: str) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(
+            await connection.fetchval("select rolsuper from pg_roles where rolname = current_user")
+        )
+    finally:
+        await connection.close()
+
+
+def below(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_up_says_where_everything_is_and_stops_it_when_asked(asked: signal.Signals) -> None:
+    with local("up", "--json") as process:
+        env = json.loads(first_line(process))
+        started = below(process.pid)
+        assert list(env) == NAMES
+        assert httpx.get(env["SUPABASE_URL"]).status_code < 500
+        assert not asyncio.run(is_superuser(env["DATABASE_URL"]))
+
+        os.killpg(process.pid, asked)  # as the terminal does: to everybody of the session
+        out, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert out == ""
+    assert started and not any(child.is_running() for child in started)
+
+
+def test_a_data_directory_keeps_rows_keys_and_addresses(directory: Path) -> None:
+    seen = []
+    for _ in range(2):
+        with local("up", "--data", str(directory)) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in NAMES]
+            process.terminate()
+            process.communicate(timeout=30)
+        assert process.returncode == 0
+        seen.append(dict(shlex.split(line)[1].split("=", 1) for line in lines))
+
+    assert list(seen[0]) == NAMES
+    assert seen[0] == seen[1]
+
+
+def test_up_says_why_it_cannot(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+
+    with local("up", "--data", str(file)) as process:
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 2
+    assert "is a file" in err and "Traceback" not in err
+
+
+def test_simulate_prints_one_line_of_json(migrated: FreshDatabase) -> None:
+    arguments = ("--rate", "50", "--for", "1", "--seed", "3", "--json")
+    with local("simulate", *arguments, DATABASE_URL=migrated.url) as process:
+        out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["changes"] == sum(summary["by_table"].values()) >= 50
+
+
+async def test_simulate_stops_when_asked_and_still_sums_up(migrated: FreshDatabase) -> None:
+    written = asyncio.Event()
+    connection = await asyncpg.connect(migrated.url)
+    await connection.execute(RINGS)
+    await connection.add_listener("written", lambda *_: written.set())
+
+    with local("simulate", "--for", "3600", DATABASE_URL=migrated.url) as process:
+        await written.wait()
+        process.send_signal(signal.SIGINT)
+        out, _ = await asyncio.to_thread(process.communicate, timeout=30)
+    await connection.close()
+
+    assert process.returncode == 0
+    assert "transactions committed" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("simulate",), "DATABASE_URL"),
+        (("simulate", "--database-url", "mysql://there"), "--database-url"),
+        (("simulate", "--rate", "-1", "--database-url", "postgresql://h/d"), "--rate"),
+        (("simulate", "--for", "soon", "--database-url", "postgresql://h/d"), "--for"),
+        (("simulate", "--seed", "x", "--database-url", "postgresql://h/d"), "--seed"),
+        (("fly",), "fly"),
+    ],
+)
+def test_bad_arguments_are_named_and_the_status_is_2(arguments: tuple[str, ...], said: str) -> None:
+    with local(*arguments) as process:
+        out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 2
+    assert said in err and "Traceback" not in err and out == ""
