@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -405,6 +406,19 @@ metrics.ready = None
 """
 
 
+REPEATED = 3
+KINDS = [
+    "empty",
+    "no data",
+    "not a list",
+    "not json",
+    "not utf-8",
+    "too short",
+    "unknown event",
+    "wrong types",
+]
+
+
 def broken_frames(topic: str) -> list[str | bytes]:
     huge = "x" * (4 * 1024 * 1024)
     return [
@@ -432,20 +446,28 @@ async def test_frames_that_make_no_sense_are_survived(
         nonlocal connections
         connections += 1
         topic, ids = await join(peer)
-        for frame in broken_frames(topic) * 3:
+        for frame in broken_frames(topic) * REPEATED:
             await peer.connection.send(frame)
         await say_change(peer, topic, ids)
         await be_realtime(peer)
 
     async with scripted(be_broken) as url:
         settings = settings_for(migrated.url, url, HOST="127.0.0.1", PORT="0")
-        async with worker_process("run", folder=folder, settings=settings) as worker:
-            await worker.event("worker.ready")
-            await worker.event("handler.finished")
-            kinds = [line["kind"] for line in worker.events("frame.unreadable")]
+        async with (
+            worker_process("run", folder=folder, settings=settings) as worker,
+            httpx.AsyncClient() as browser,
+        ):
+            port = (await worker.event("worker.starting"))["port"]
+            await worker.event("handler.finished")  # of the change behind all of them
+            told = sorted(line["kind"] for line in worker.events("frame.unreadable"))
+            counted = (await browser.get(f"http://127.0.0.1:{port}/metrics")).text
             worker.send(signal.SIGTERM)
 
             assert await worker.ends() == 0
             assert connections == 1
-            assert len(kinds) == len(set(kinds)) >= 3
+            assert told == KINDS
+            for kind in KINDS:
+                count = re.search(f'frames_unreadable_total{{kind="{kind}"}} (.+)', counted)
+                assert count is not None
+                assert float(count[1]) % REPEATED == 0
             assert "hunter2" not in worker.story()
