@@ -78,6 +78,32 @@ def test_the_same_frames_from_the_beginning_have_the_same_ids() -> None:
     assert before == after
 
 
+def test_a_broadcast_of_tomorrow_is_another_event_than_that_of_today() -> None:
+    today, tomorrow = Decoder((), seed=b"today"), Decoder((), seed=b"tomorrow")
+
+    ids = set()
+    for decoder in (today, tomorrow, today):
+        message = broadcast(decoder, payload="good morning")
+        state = read(decoder, "presence_state", {})
+        assert isinstance(message, Broadcast) and isinstance(state, Presence)
+        ids |= {message.id, state.id}
+
+    assert len(ids) == 6
+
+
+def test_with_the_same_seed_broadcasts_and_presence_have_the_same_ids_again() -> None:
+    first, again = [
+        [
+            broadcast(decoder, payload=1),
+            broadcast(decoder, payload=1),
+            read(decoder, "presence_state", {}),
+        ]
+        for decoder in (Decoder((), seed=b"s"), Decoder((), seed=b"s"))
+    ]
+
+    assert first == again
+
+
 def test_an_identical_frame_is_known_again_behind_thousands_of_others() -> None:
     decoder = Decoder(())
     first = change(decoder).id

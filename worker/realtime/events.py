@@ -36,13 +36,17 @@ class Decoder:
     """
     Turns the frames of one link into events, across its reconnections.
 
-    Ids are a hash of the raw frame, so a recording replayed from its beginning has those it had.
-    Realtime sends no id with a change, and an UPDATE that changes nothing, twice in one
-    transaction, gives two identical frames: they are told apart by counting.
+    The id of a change is a hash of its frame. Realtime sends none, and an UPDATE that changes
+    nothing, twice in one transaction, gives two identical frames: they are told apart by
+    counting. A broadcast without an id, and presence, carry no time either: tomorrow's may be
+    today's to the byte, so `seed` and a running number go into theirs. With the same seed the
+    same frames from the beginning have the same ids.
     """
 
-    def __init__(self, hidden_columns: Iterable[str]) -> None:
+    def __init__(self, hidden_columns: Iterable[str], seed: bytes = b"") -> None:
         self._hide = Hidden(hidden_columns)
+        self._seed = seed
+        self._timeless = 0
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._broadcasts: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -72,6 +76,11 @@ class Decoder:
             seen.popitem(last=False)
         return UUID(bytes=digest)
 
+    def _timeless_id(self, raw: bytes) -> UUID:
+        self._timeless += 1
+        salt = self._seed + self._timeless.to_bytes(8, "big")
+        return UUID(bytes=blake2b(raw, digest_size=16, key=salt).digest())
+
     def _change(self, payload: dict[str, Any], raw: bytes) -> Change | Withheld:
         try:
             data = payload["data"]
@@ -94,7 +103,7 @@ class Decoder:
             return Withheld(f"{schema}.{name}", str(errors[0])[:80] if errors else "empty row")
         hide = self._hide
         return Change(
-            id=self._id(raw),
+            id=self._id(raw) if committed_at else self._timeless_id(raw),
             schema=schema,
             name=name,
             kind=_KINDS[kind],
@@ -118,7 +127,7 @@ class Decoder:
                 return None
             broadcast_id = _uuid(given)
         else:
-            broadcast_id = self._id(raw)
+            broadcast_id = self._timeless_id(raw)
         return Broadcast(
             id=broadcast_id,
             topic=topic,
@@ -145,7 +154,9 @@ class Decoder:
             joins, leaves = self._metas(joins), self._metas(leaves)
         except (KeyError, TypeError, AttributeError):
             raise FrameError("wrong types") from None
-        return Presence(id=self._id(raw), topic=topic, joins=joins, leaves=leaves, full=full)
+        return Presence(
+            id=self._timeless_id(raw), topic=topic, joins=joins, leaves=leaves, full=full
+        )
 
     def _metas(self, people: Mapping[str, Any]) -> dict[str, tuple[Row, ...]]:
         metas = {key: tuple(value["metas"]) for key, value in people.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Never
@@ -60,7 +61,7 @@ class Link:
         self._timing = timing or Timing(heartbeat=heartbeat, silence=min(20.0, heartbeat * 0.8))
         self._backoff = backoff
         self._sleep = sleep
-        self._decoder = Decoder(hidden_columns)
+        self._decoder = Decoder(hidden_columns, seed=os.urandom(16))
         self._handover = Handover()
         self._watch = Watch(self._subscriptions, listener, self._handover, tap)
         self._session: Session | None = None
