@@ -36,12 +36,19 @@ class Join:
     presence_key: str
     presence_enabled: bool = False
     postgres_changes: Sequence[Any] = ()
+    legacy: bool = False  # the topic says which changes: schema[:table[:filter]]
     token: str | None = None
 
 
-def read_join(payload: object) -> Join:
-    """What cannot be understood counts as not said: the join goes on without it."""
+def read_join(payload: object, name: str = "") -> Join:
+    """
+    What cannot be understood counts as not said: the join goes on without it.
+
+    Where there is no `config` at all, the client is an old one and `name`, the topic without
+    `realtime:`, says which changes it wants.
+    """
     body = _mapping(payload)
+    legacy = "config" not in body
     config = _mapping(body.get("config"))
     broadcast, presence = _mapping(config.get("broadcast")), _mapping(config.get("presence"))
     return Join(
@@ -53,7 +60,8 @@ def read_join(payload: object) -> Join:
         wants_replay="replay" in broadcast,
         presence_key=_presence_key(presence.get("key")),
         presence_enabled=is_true(presence.get("enabled")),
-        postgres_changes=_bindings(config.get("postgres_changes")),
+        postgres_changes=[_named(name)] if legacy else _bindings(config.get("postgres_changes")),
+        legacy=legacy,
         token=_token(body),
     )
 
@@ -79,6 +87,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _bindings(value: object) -> Sequence[Any]:
     return [one for one in value if one is not None] if isinstance(value, list) else ()
+
+
+def _named(name: str) -> dict[str, str]:
+    return dict(zip(("schema", "table", "filter"), name.split(":", 2), strict=False))
 
 
 def _presence_key(value: object) -> str:

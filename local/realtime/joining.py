@@ -27,7 +27,7 @@ async def join_channel(connection: Connection, message: Inbound) -> tuple[Channe
 
     Raises JoinRefused.
     """
-    join = read_join(message.payload)
+    join = read_join(message.payload, message.topic.removeprefix("realtime:"))
     _check(connection, message, join)
     token = join.token or connection.token
     channel = Channel(connection, message, join, token, _claims(connection, token))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.realtime.changes import FeedLost, SubscriptionRefused, Wanted
 from local.realtime.join import JoinRefused, binding_id
-from local.realtime.serializer import to_json
+from local.realtime.serializer import from_json, to_json
 
 if TYPE_CHECKING:
     from local.realtime.channel import Channel
@@ -60,6 +60,10 @@ class PostgresChanges:
         """One change, encoded already; it carries neither reference."""
         channel = self._channel
         if not channel.server.faults.deliver_changes:
+            return
+        if channel.join.legacy:
+            event = str(from_json(data)["type"])
+            channel.send(channel.serializer.text(channel.topic, event, data))
             return
         payload = b'{"data":' + data + b',"ids":' + to_json(ids) + b"}"
         channel.send(channel.serializer.text(channel.topic, EXTENSION, payload))

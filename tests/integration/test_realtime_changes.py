@@ -119,6 +119,19 @@ async def test_what_cannot_be_subscribed_is_said_and_the_channel_stays(
         assert (await one.hear()).event == "phx_reply"
 
 
+async def test_an_old_client_names_the_table_in_its_topic(
+    realtime: Server, table: asyncpg.Connection
+) -> None:
+    async with client(realtime) as one:
+        await one.push("realtime:public:leads", "phx_join", {}, ref="1", join_ref="1")
+        await one.event("system")
+        await table.execute("insert into leads values (1)")
+        change = await one.hear()
+
+    assert change[:4] == (None, None, "realtime:public:leads", "INSERT")
+    assert change.payload["record"] == {"id": 1, "status": None}
+
+
 async def test_a_binding_that_is_no_object_refuses_the_join(realtime: Server) -> None:
     async with client(realtime) as one:
         answer = await one.join(ROOM, postgres_changes=["nonsense"])

@@ -27,7 +27,7 @@ async def test_a_heartbeat_is_answered_under_its_own_reference(realtime: Server,
 
 async def test_a_join_is_answered_with_both_references(realtime: Server) -> None:
     async with client(realtime) as one:
-        await one.push("realtime:room", "phx_join", {}, ref="8", join_ref="7")
+        await one.push("realtime:room", "phx_join", {"config": {}}, ref="8", join_ref="7")
 
         assert await one.hear() == Heard("7", "8", "realtime:room", "phx_reply", OK)
 
@@ -114,7 +114,7 @@ async def test_a_refused_join_holds_up_everything_on_its_socket(database: FreshD
         await one.join("realtime:good")
         await other.join("realtime:good")
         began = asyncio.get_running_loop().time()
-        await one.push("realtime:", "phx_join", {}, ref="bad", join_ref="bad")
+        await one.push("realtime:", "phx_join", {"config": {}}, ref="bad", join_ref="bad")
         await one.push("phoenix", "heartbeat", {}, ref="beat")
         await other.push("realtime:good", "broadcast", {"event": "e", "payload": {}})
         await other.beat()
@@ -168,8 +168,8 @@ async def test_a_second_join_is_answered_and_then_the_first_closed(
     realtime: Server, vsn: str
 ) -> None:
     async with client(realtime, vsn) as one:
-        await one.push("realtime:room", "phx_join", {}, ref="1", join_ref="1")
-        await one.push("realtime:room", "phx_join", {}, ref="2", join_ref="2")
+        await one.push("realtime:room", "phx_join", {"config": {}}, ref="1", join_ref="1")
+        await one.push("realtime:room", "phx_join", {"config": {}}, ref="2", join_ref="2")
         heard = [await one.hear() for _ in range(3)]
 
     assert [(h.event, h.ref) for h in heard] == [
@@ -194,7 +194,7 @@ async def test_a_second_join_that_fails_has_destroyed_the_first(realtime: Server
 
 async def test_a_join_without_join_ref_is_closed_without_one(realtime: Server) -> None:
     async with client(realtime) as one:
-        await one.push("realtime:room", "phx_join", {}, ref="1")
+        await one.push("realtime:room", "phx_join", {"config": {}}, ref="1")
         await one.push("realtime:room", "phx_leave", {}, ref="2")
         close = await one.event("phx_close")
 

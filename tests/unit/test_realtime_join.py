@@ -15,7 +15,20 @@ def test_what_says_nothing_asks_for_nothing(payload: object) -> None:
 
     asked = (join.private, join.broadcast_self, join.broadcast_ack, join.presence_enabled)
     assert asked == (False, False, False, False)
-    assert (join.wants_replay, list(join.postgres_changes), join.token) == (False, [], None)
+    assert (join.wants_replay, join.token) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("public", {"schema": "public"}),
+        ("public:leads", {"schema": "public", "table": "leads"}),
+        ("public:t:a=eq.b:c", {"schema": "public", "table": "t", "filter": "a=eq.b:c"}),
+    ],
+)
+def test_without_a_config_the_topic_says_which_changes(name: str, wanted: dict[str, str]) -> None:
+    assert read_join({}, name).postgres_changes == [wanted]
+    assert read_join({"config": {}}, name).postgres_changes == ()
 
 
 @pytest.mark.parametrize(
