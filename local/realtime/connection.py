@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -83,7 +85,10 @@ class Connection:
         self.closed.set()
 
     def cut(self) -> None:
-        """Drop the connection without a word."""
+        """Reset the connection without a word, which a client reports as close code 1006."""
+        socket = self._transport.get_extra_info("socket")
+        if socket is not None and socket.fileno() != -1:
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         self._transport.abort()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -17,12 +17,13 @@ class Faults:
     """
     Switches, all off; each is looked at in one place and may be thrown while the server runs.
 
-    A join is refused with the text in `refuse_joins`, as a reason of the protocol.
+    A join is refused with the text in `refuse_joins`, as a reason of the protocol. `hang_up` is
+    the close code that whoever is accepted gets at once.
     """
 
     refuse_joins: str | None = None
     answer_heartbeats: bool = True
-    hang_up_on_accept: bool = False
+    hang_up: int | None = None
     deliver_changes: bool = True
     thawed: asyncio.Event = field(default_factory=_open_gate)
 

@@ -42,6 +42,9 @@ async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
         timeout=server.settings.close_timeout,
     )
     await socket.prepare(request)
+    if server.faults.hang_up is not None:
+        await socket.close(code=server.faults.hang_up)
+        return socket
     transport = request.transport
     if not isinstance(transport, asyncio.Transport):
         return socket  # the client went away during the handshake

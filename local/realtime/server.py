@@ -64,6 +64,13 @@ class Server:
         """Run something that may outlast a connection and ends with the server."""
         self._tasks.create_task(work)
 
+    def hang_up(self, code: int | None) -> list[Connection]:
+        """Close every connection with this code, or reset them (None); return which they are."""
+        leaving = list(self.connections)
+        for connection in leaving:
+            connection.hang_up(code)
+        return leaving
+
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Follow the database while the caller does something else."""
@@ -81,9 +88,7 @@ class Server:
 
     async def _part(self) -> None:
         """Close every connection as a restarting server does; cut those that do not listen."""
-        leaving = list(self.connections)
-        for connection in leaving:
-            connection.hang_up(1012)
+        leaving = self.hang_up(1012)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.close_timeout + 1.0):
                 for connection in leaving:

@@ -140,18 +140,20 @@ async def test_an_unreadable_frame_is_dropped_and_the_connection_stays(
 
 
 async def test_a_stopping_server_closes_with_1012(database: FreshDatabase) -> None:
-    async with served(database) as server, client(server) as one:
+    async with served(database) as server:
+        leaving = await connect(address(server), proxy=None)
+    await leaving.wait_closed()
+
+    assert leaving.close_code == 1012
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, None])
+async def test_every_connection_can_be_closed_with_a_code_or_reset(
+    realtime: Server, code: int | None
+) -> None:
+    async with client(realtime) as one:
         await one.join("realtime:room")
-        server_stops = asyncio.create_task(hang_up(server))
-        with pytest.raises(ConnectionClosed) as closed:
-            await one.hear()
-        await server_stops
+        realtime.hang_up(code)
+        await one.socket.wait_closed()
 
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
-
-
-async def hang_up(server: Server) -> None:
-    for connection in list(server.connections):
-        connection.hang_up(1012)
-        await connection.closed.wait()
+        assert one.socket.close_code == (code or 1006)
