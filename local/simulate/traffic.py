@@ -25,7 +25,7 @@ from worker.errors import CommandFailed
 
 TABLES = ("agents", "approvals", "events", "leads")
 WRITERS = 4
-LATE = 1.0  # seconds after the end in which what is due may still be done
+LATE = 5.0  # seconds after the end in which what is due may still be done
 
 
 @dataclass(slots=True)
