@@ -149,7 +149,7 @@ class Database:
             pool = await self._pool  # opens nothing: the pool begins empty
             return await pool.acquire(timeout=self.connect_timeout)
         except outage.CONNECTING as error:
-            raise DatabaseAway(self._why(error)) from error
+            raise DatabaseAway(f"{self._why(error)} [{self.address!r}]") from error
 
     def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
         arguments = self.address.arguments()
