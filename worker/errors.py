@@ -25,10 +25,22 @@ class Status(IntEnum):
     A second signal n ends the process at once with 128 + n: 130 for SIGINT, 143 for SIGTERM.
     """
 
-    CLEAN = 0  # it did what was asked, or stopped because it was told to
-    FAILED = 1  # a difference was found, or the command failed
-    USAGE = 2  # the command line is wrong
-    CONFIGURATION = 78  # settings or handlers are wrong: starting again will not help
+    CLEAN = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIGURATION = 78
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Status.CLEAN: "clean: done, or stopped because told to",
+    Status.FAILED: "a difference was found, or the command failed",
+    Status.USAGE: "the command line is wrong",
+    Status.CONFIGURATION: "settings or handlers are wrong: starting again will not help",
+}
 
 
 class WorkerError(Exception):

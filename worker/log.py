@@ -111,10 +111,12 @@ class _Library(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger()
-        say = log.error if record.levelno >= logging.ERROR else log.warning
-        say(
-            "library.warned",
-            logger=record.name,
-            message=record.getMessage(),
-            exc_info=record.exc_info,
-        )
+        said = {
+            "logger": record.name,
+            "message": record.getMessage(),
+            "exc_info": record.exc_info,
+        }
+        if record.levelno >= logging.ERROR:
+            log.error("library.failed", **said)
+        else:
+            log.warning("library.warned", **said)

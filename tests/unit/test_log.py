@@ -108,7 +108,7 @@ def test_libraries_are_heard_from_warning_on(lines: io.StringIO) -> None:
 
     (line,) = said(lines)
 
-    assert (line["event"], line["level"], line["logger"]) == ("library.warned", "error", "httpx")
+    assert (line["event"], line["level"], line["logger"]) == ("library.failed", "error", "httpx")
     assert line["message"] == f"no way to x?apikey={log.REDACTED}"
 
 

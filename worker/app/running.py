@@ -8,6 +8,7 @@ from typing import Never
 
 import structlog
 
+from ..errors import Status
 from .parts import Parts
 from .stopping import Stop
 
@@ -33,25 +34,25 @@ async def run(parts: Parts, stop: Stop) -> int:
     worker would look healthy.
     """
     log.info("worker.starting", **parts.summary)
-    status = 0
+    status = Status.CLEAN
     try:
         with parts.database.bind():
             await _run_tasks(parts, stop)
     except* Stopped:
         pass
     except* Exception as crash:
-        status = 1
+        status = Status.FAILED
         log.error("worker.failed", exc_info=crash)
     stop.abandon_after(CLOSE_SECONDS * 2, status)
     await parts.database.close(timeout=CLOSE_SECONDS / 2)
-    log.info("worker.stopped", status=status, waiting=parts.lane.waiting)
-    return status
+    log.info("worker.stopped", status=int(status), waiting=parts.lane.waiting)
+    return int(status)
 
 
 async def _run_tasks(parts: Parts, stop: Stop) -> None:
     async with asyncio.TaskGroup() as tasks:
         started = {
-            name: tasks.create_task(_for_ever(name, part), name=name)
+            name: tasks.create_task(_for_ever(name, part, stop), name=name)
             for name, part in parts.coroutines().items()
         }
         log.info("worker.running")
@@ -75,10 +76,12 @@ async def _drain(parts: Parts, link: asyncio.Task[Never], stop: Stop) -> None:
         parts.database.terminate()
 
 
-async def _for_ever(name: str, part: Awaitable[object]) -> Never:
+async def _for_ever(name: str, part: Awaitable[object], stop: Stop) -> Never:
     try:
         await part
+        raise PartEnded(name)
     except Exception as error:
-        error.add_note(f"It ended the part {name!r} of the worker.")
+        log.error("part.failed", part=name, exc_info=error)
+        # The others are cancelled now, and one that does not let itself be is no half worker.
+        stop.abandon_after(stop.seconds, Status.FAILED)
         raise
-    raise PartEnded(name)

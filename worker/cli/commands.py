@@ -27,8 +27,9 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # they show the values of local variables
     rich_markup_mode="rich",
-    epilog="Exit status: 0 clean; 1 a difference was found or the command failed; 2 usage;"
-    " 78 configuration; 128+n on the second signal n.",
+    epilog="Exit status: "
+    + "; ".join(f"{status.value} {status.meaning}" for status in Status)
+    + "; 128+n on the second signal n.",
 )
 
 
