@@ -159,14 +159,16 @@ async def test_a_row_without_a_uuid_has_a_record_id_that_lasts(
     assert len({record_id for record_id, _ in found}) == 3
 
 
-async def test_hidden_columns_never_reach_the_audit(
+async def test_hidden_columns_reach_neither_the_audit_nor_a_dead_letter(
     pool: Database, reader: asyncpg.Connection
 ) -> None:
     event = change("UPDATE", {"id": str(uuid4()), "password_hash": "x"})
     unit = UnitOfWork(pool, Caches(), hidden_columns=["password_hash"])
-    await unit.commit(Batch([audited(event)]))
+    await unit.commit(Batch([audited(event)], [DeadLetter(event, "h", "why", 1)]))
 
     assert await rows(reader, "select new_data ? 'password_hash' from audit_logs") == [(False,)]
+    kept = "select event->'record' ? 'password_hash', event->'record' ? 'id'"
+    assert await rows(reader, f"{kept} from tidemark.dead_letters") == [(False, True)]
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

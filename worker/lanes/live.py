@@ -101,7 +101,7 @@ class LiveLane:
                 # All that came before it has been committed: nothing older is put any more.
                 self._caches.resume(event.tables)
             routes = self._routes.matching(event)
-            if not routes:
+            if not routes and not isinstance(event, Gap):
                 _unrouted(event)
             for route in routes:
                 done = await self._react(route, event)

@@ -49,7 +49,7 @@ class UnitOfWork:
     ) -> None:
         self._database = database
         self._caches = caches
-        self._hide = Hidden(hidden_columns).columns_of
+        self._hidden = Hidden(hidden_columns)
         self._limits = (
             f"set local statement_timeout = {int(statement_timeout * 1000)};"
             f"set local idle_in_transaction_session_timeout = {int(idle_timeout * 1000)}"
@@ -83,7 +83,7 @@ class UnitOfWork:
         for effects in batch.asked:
             try:
                 self._check_caches(effects)
-                pieces.append(cut(effects, self._hide))
+                pieces.append(cut(effects, self._hidden.columns_of))
             # A handler asked for what there is not, or for what no JSON can hold.
             except (LookupError, TypeError, ValueError) as error:
                 dead.append(_given_up(effects, error))
@@ -118,14 +118,15 @@ class UnitOfWork:
             await self._begin(connection, first)
             await write(connection, pieces)
             if dead:
-                await write_dead(connection, dead, self._lane)
+                await write_dead(connection, dead, self._lane, self._hidden.anywhere_in)
             return []
 
         async def sparing_the_rest(connection: Connection) -> list[DeadLetter]:
             await self._begin(connection, first)
             handled = await already_handled(connection, pieces)
             guilty = await _without_the_guilty(connection, pieces, handled)
-            await write_dead(connection, [*dead, *guilty], self._lane)
+            letters = [*dead, *guilty]
+            await write_dead(connection, letters, self._lane, self._hidden.anywhere_in)
             return guilty
 
         try:

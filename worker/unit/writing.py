@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -96,10 +96,18 @@ async def write(
     await _run_statements(connection, new)
 
 
-async def write_dead(connection: Connection, dead: Sequence[DeadLetter], lane: str) -> None:
+async def write_dead(
+    connection: Connection, dead: Sequence[DeadLetter], lane: str, hide: Callable[[Any], Any]
+) -> None:
     """Keep what was given up. The second time the same is given up changes nothing."""
     rows = [
-        (letter.event.id, letter.handler, _event(letter), _text(letter.reason), letter.attempts)
+        (
+            letter.event.id,
+            letter.handler,
+            _event(hide(plain(letter.event))),
+            _text(letter.reason),
+            letter.attempts,
+        )
         for letter in dead
     ]
     await connection.execute(DEAD_LETTERS, *zip(*rows, strict=True), lane)
@@ -139,9 +147,9 @@ async def _run_statements(connection: Connection, pieces: Sequence[Piece]) -> No
         raise
 
 
-def _event(letter: DeadLetter) -> str:
+def _event(event: Any) -> str:
     # jsonb refuses NUL, and that may be why the event was given up.
-    return orjson.dumps(plain(letter.event)).decode().replace("\\u0000", "\\ufffd")
+    return orjson.dumps(event).decode().replace("\\u0000", "\\ufffd")
 
 
 def _text(words: str) -> str:
