@@ -24,7 +24,9 @@ channels_ready = Gauge("tidemark_channels_ready", "Channels through which events
 gaps_open = Gauge("tidemark_gaps_open", "Gaps not yet closed")
 gaps_closed = Counter("tidemark_gaps_closed", "Gaps closed, by reason", ["reason"])
 
-events_received = Counter("tidemark_events_received", "Events read, by source", ["source"])
+events_received = Counter(
+    "tidemark_events_received", "Events taken in, by kind of event", ["source"]
+)
 events_unrouted = Counter("tidemark_events_unrouted", "Events no route wanted", ["source"])
 events_handled = Counter(
     "tidemark_events_handled", "Handler runs, by how they ended", ["handler", "outcome"]

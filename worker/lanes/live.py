@@ -67,6 +67,7 @@ class LiveLane:
     async def receive(self, event: Event) -> None:
         """Take an event in; waits while there is no room."""
         await self._inbox.put(event)
+        metrics.events_received.labels(_source(event)).inc()
         metrics.inbox_waiting.set(self._inbox.qsize())
 
     def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
@@ -189,10 +190,14 @@ def _parted_at_gaps(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
 
 
 def _unrouted(event: Event) -> None:
-    source = type(event).__name__.lower()
+    source = _source(event)
     metrics.events_unrouted.labels(source).inc()
     about = {"table": event.table, "kind": event.kind} if isinstance(event, Change) else {}
     log.debug("event.unrouted", source=source, event_id=str(event.id), **about)
+
+
+def _source(event: Event) -> str:
+    return type(event).__name__.lower()
 
 
 def _observe_delay(event: Event) -> None:
