@@ -59,12 +59,41 @@ async def _up(data: Path | None, as_json: bool) -> None:
 
     stopping = stop_on_signal()
     async with running(data) as stack:
+        # The superuser's: whoever asked for a database of their own may set up anything in it.
+        env = stack.env | {"DATABASE_URL": stack.admin_url}
         if as_json:
-            print(json.dumps(stack.env), flush=True)
+            print(json.dumps(env), flush=True)
         else:
-            for name, value in stack.env.items():
+            for name, value in env.items():
                 print(f"export {name}={shlex.quote(value)}", flush=True)
         await stopping.wait()
+
+
+@app.command()
+def run(
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--for", min=0.1, help="Seconds from the first handled event; else until Ctrl-C."
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="Committed changes a second.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same plan.")] = 1,
+    data: Annotated[Path, typer.Option(file_okay=False, help="Where the data stay.")] = Path(
+        ".tidemark"
+    ),
+) -> None:
+    """Show all of it at work: PostgreSQL, Realtime, the worker and traffic."""
+    from local.demo import DemoFailed, demonstrate
+
+    # The screen says how it goes; the log has what went wrong.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
+    try:
+        status = asyncio.run(demonstrate(data, seconds, rate, seed))
+    except (PostgresError, DemoFailed, OSError) as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        status = 1
+    raise typer.Exit(status)
 
 
 @app.command()

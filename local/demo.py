@@ -1,0 +1,207 @@
+"""What does a newcomer see when they type `make run`?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import httpx
+import orjson
+from rich.console import Console
+from rich.live import Live
+
+from . import screen, truth
+from .child import child, stop
+from .realtime.settings import Settings
+from .stack import Stack, running
+
+# As the real server but for the 1–3 s until changes flow: a newcomer's patience is short.
+_SETTINGS = Settings(subscribed_delay=(0.2, 0.2))
+_REFRESH = 0.5  # seconds
+_A_DAY = 86_400.0  # seconds
+_DRAIN = 20.0  # seconds the audit may take to catch up once the traffic has ended
+
+
+class DemoFailed(Exception):
+    """The demonstration cannot go on; the message says what to look at."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """What the parts of a demonstration share."""
+
+    stack: Stack
+    port: int
+    log: Path
+    begun: float  # time.monotonic()
+    screen: screen.Screen = field(default_factory=screen.Screen)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def env(self) -> dict[str, str]:
+        settings = {"PORT": str(self.port), "HOST": "127.0.0.1", "LOG_FORMAT": "json"}
+        return {**os.environ, **self.stack.env, **settings}
+
+
+async def demonstrate(data: Path, seconds: float | None, rate: float, seed: int) -> int:
+    """
+    Run everything until told to stop, or `seconds` after the first handled event.
+
+    Returns 0, or 1 when audit rows and changes disagree. Raises DemoFailed.
+    """
+    begun = time.monotonic()
+    console = Console()
+    console.print("starting PostgreSQL and Realtime …", style="dim")
+    async with running(data, _SETTINGS) as stack:
+        demo = Demo(stack, free_port(), data / "worker.log", begun)
+        with told_to_stop(demo.stopping):
+            await migrate(demo)
+            return await show(demo, console, seconds, rate, seed)
+
+
+async def show(demo: Demo, console: Console, seconds: float | None, rate: float, seed: int) -> int:
+    """Start the worker, then traffic; show both; stop them in order; compare and sum up."""
+    connection = await asyncpg.connect(demo.stack.database_url)
+    try:
+        async with worker(demo):
+            if not await first(demo.ready, demo.stopping):
+                return 0
+            after = await truth.watch(connection)
+            async with traffic(demo, rate, seed) as simulator:
+                await watch(demo, console, seconds)
+                await stop(simulator)
+            comparison = await drained(connection, after)
+            figures = await read_figures(demo.port)
+        elapsed = time.monotonic() - demo.begun
+        said = screen.summary(figures, comparison, elapsed, str(demo.log))
+        console.print(said, highlight=False, soft_wrap=True)
+        return 0 if comparison.agrees else 1
+    finally:
+        await connection.close()
+
+
+async def migrate(demo: Demo) -> None:
+    """Bring the database's tables up to date, as a release would."""
+    async with child("worker", "migrate", env=demo.env | {"LOG_LEVEL": "warning"}) as process:
+        if await process.wait() != 0:
+            raise DemoFailed("`python -m worker migrate` failed; what it said is above")
+
+
+@asynccontextmanager
+async def worker(demo: Demo) -> AsyncIterator[None]:
+    """Run the worker, follow its log; raise DemoFailed if it ends before it is told to."""
+    async with child("worker", "run", env=demo.env, stderr=asyncio.subprocess.PIPE) as process:
+        assert process.stderr is not None  # it is a pipe
+        following = asyncio.create_task(follow(demo, process.stderr))
+        try:
+            yield
+        finally:
+            ended_early = following.done()
+            status = await stop(process)
+            await following
+            if ended_early:
+                said = "\n".join(demo.screen.lines)
+                raise DemoFailed(
+                    f"the worker ended with status {status}; its log: {demo.log}\n{said}"
+                )
+
+
+async def follow(demo: Demo, lines: asyncio.StreamReader) -> None:
+    """Write the worker's log down; show its last lines; notice when it is ready or gone."""
+    with demo.log.open("wb") as log:
+        async for line in lines:
+            log.write(line)
+            log.flush()
+            try:
+                entry = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                entry = {"event": line.decode(errors="replace").rstrip()}
+            demo.screen.note(entry)
+            if entry.get("event") == "worker.ready":
+                demo.ready.set()
+    demo.stopping.set()
+
+
+def traffic(
+    demo: Demo, rate: float, seed: int
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """Let the RE Engine's people work, `rate` changes a second, until stopped."""
+    return child(
+        *("local", "simulate", "--rate", str(rate), "--for", str(_A_DAY), "--seed", str(seed)),
+        env=demo.env,
+    )
+
+
+async def watch(demo: Demo, console: Console, seconds: float | None) -> None:
+    """Refresh the screen until told to stop, or for `seconds` from the first handled event."""
+    with Live(demo.screen, console=console, auto_refresh=False, transient=True) as live:
+        ends = float("inf")
+        while time.monotonic() < ends and not demo.stopping.is_set():
+            demo.screen.figures = await read_figures(demo.port)
+            if ends == float("inf") and demo.screen.figures["effects_committed_total:audit"]:
+                took = time.monotonic() - demo.begun
+                console.print(f"first event handled {took:.1f} s after the start")
+                ends = time.monotonic() + (seconds if seconds is not None else _A_DAY)
+            live.update(demo.screen, refresh=console.is_terminal)
+            if not console.is_terminal:
+                console.print(screen.one_line(demo.screen.figures), highlight=False, soft_wrap=True)
+            await first(demo.stopping, timeout=_REFRESH if console.is_terminal else 1.0)
+
+
+async def drained(connection: asyncpg.Connection, after: int) -> truth.Comparison:
+    """Compare once the audit has caught up with the traffic, or has had `_DRAIN` seconds to."""
+    deadline = time.monotonic() + _DRAIN
+    while True:
+        comparison = await truth.compare(connection, after)
+        if comparison.missing == 0 or time.monotonic() > deadline:
+            return comparison
+        await asyncio.sleep(_REFRESH)
+
+
+async def read_figures(port: int) -> screen.Figures:
+    """Read the worker's metrics page; no figures when it does not answer."""
+    try:
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/metrics", timeout=2.0)
+    except httpx.HTTPError:
+        return screen.Figures({}, ())
+    return screen.Figures.read(answer.text)
+
+
+async def first(*events: asyncio.Event, timeout: float | None = None) -> bool:
+    """Wait until one of the events is set; return whether the first of them is."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return events[0].is_set()
+
+
+@contextmanager
+def told_to_stop(stopping: asyncio.Event) -> Iterator[None]:
+    """Set `stopping` on Ctrl-C or SIGTERM instead of breaking off in the middle."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
