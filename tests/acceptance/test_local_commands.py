@@ -78,7 +78,7 @@ def test_up_says_where_everything_is_and_stops_it_when_asked(asked: signal.Signa
         started = below(process.pid)
         assert list(env) == NAMES
         assert httpx.get(env["SUPABASE_URL"]).status_code < 500
-        assert not asyncio.run(is_superuser(env["DATABASE_URL"]))
+        assert asyncio.run(is_superuser(env["DATABASE_URL"])), "to set up anything"
 
         os.killpg(process.pid, asked)  # as the terminal does: to everybody of the session
         out, _ = process.communicate(timeout=30)
