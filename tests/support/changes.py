@@ -22,8 +22,8 @@ _numbers = itertools.count(1)
 class Listener:
     """A feed on a database and what it delivered, in order."""
 
-    def __init__(self, admin_url: str) -> None:
-        self.feed = ChangeFeed(admin_url, message_inserted=self._message_inserted)
+    def __init__(self, admin_url: str, **options: Any) -> None:
+        self.feed = ChangeFeed(admin_url, message_inserted=self._message_inserted, **options)
         self.messages: list[Mapping[str, Any]] = []
         self.delivered: list[tuple[str, list[int], Any]] = []  # subscriber, ids, data
         self._marks: dict[str, asyncio.Event] = {}
@@ -75,18 +75,24 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(admin_url: str) -> AsyncIterator[Listener]:
+async def listening(admin_url: str, **options: Any) -> AsyncIterator[Listener]:
     """A running feed that is ready; it is stopped at the end."""
-    listener = Listener(admin_url)
-    task = asyncio.create_task(listener.feed.run())
-    ready = asyncio.create_task(listener.feed.ready.wait())
+    listener = Listener(admin_url, **options)
+    task = await started(listener.feed)
     try:
-        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
         yield listener
     finally:
-        ready.cancel()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def started(feed: ChangeFeed) -> asyncio.Task[None]:
+    """The task that runs the feed, which is ready; raises what keeps it from being."""
+    task = asyncio.create_task(feed.run())
+    ready = asyncio.create_task(feed.ready.wait())
+    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if task.done():
+        await task
+    return task

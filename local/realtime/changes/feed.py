@@ -17,14 +17,16 @@ from local.realtime.changes.messages import is_message, message
 from local.realtime.changes.pgoutput import Changed, Reader, Relation
 from local.realtime.changes.relations import Table, look_up
 from local.realtime.changes.stream import VALUE_SETTINGS, FeedLost, streaming
-from local.realtime.changes.subscribing import check
+from local.realtime.changes.subscribing import check, published
 from local.realtime.changes.values import encode
-from local.realtime.changes.wanted import Wanted, read
+from local.realtime.changes.wanted import Asked, Wanted, read
 
 log = structlog.get_logger()
 
 # A GRANT to a role that other roles inherit changes nothing of the table: no message tells of it.
 CATALOG_AGE = 1.0  # seconds what was read of a table counts as true
+PUBLICATION_CHECK = 60.0  # seconds, as in the real server
+RETRY = 5.0  # seconds until a subscription is tried again when the database is away, likewise
 
 
 class ChangeFeed:
@@ -34,13 +36,25 @@ class ChangeFeed:
     `message_inserted` gets each row inserted into realtime.messages, in commit order with the
     changes: texts as PostgreSQL writes them (`payload` is JSON text), `private` a bool,
     `binary_payload` bytes, NULL None.
+
+    A subscription is to the tables published when it was made. Every `publication_check` seconds
+    it is looked whether others are; then all subscriptions get what they would get now and
+    `publication_changed` is called (the real server makes everybody subscribe again).
     """
 
     def __init__(
-        self, admin_url: str, *, message_inserted: Callable[[Mapping[str, Any]], None]
+        self,
+        admin_url: str,
+        *,
+        message_inserted: Callable[[Mapping[str, Any]], None],
+        publication_changed: Callable[[], None] | None = None,
+        publication_check: float = PUBLICATION_CHECK,
     ) -> None:
         self._admin_url = admin_url
         self._message_inserted = message_inserted
+        self._publication_changed = publication_changed
+        self._publication_check = publication_check
+        self._published: frozenset[int] = frozenset()
         self._subscriptions: dict[Hashable, list[Subscription]] = {}
         self._reader = Reader()
         self._tables: dict[int, tuple[float, Table]] = {}
@@ -57,9 +71,14 @@ class ChangeFeed:
             async with streaming(self._admin_url) as stream, self._connected() as connection:
                 self._reader = Reader()
                 self._tables.clear()
+                self._published = await published(connection)
+                checked = self._now()
                 self.ready.set()
                 async for batch in stream.batches():
                     await self._process(connection, batch)
+                    if self._now() - checked >= self._publication_check:
+                        await self._follow_publication(connection)
+                        checked = self._now()
         finally:
             self.ready.clear()
 
@@ -73,30 +92,30 @@ class ChangeFeed:
         """
         All of `wanted` or nothing; what `key` had before is replaced in one step.
 
-        `deliver(ids, data)` is called from the loop, with the `payload.data` object as JSON. Waits
-        until the feed is ready. Raises SubscriptionRefused; then `key` keeps what it had.
+        `deliver(ids, data)` is called from the loop, with the `payload.data` object as JSON and the
+        ids in the reverse of the order asked. Waits until the feed is ready and the database there.
+        Raises SubscriptionRefused; then `key` keeps what it had.
         """
         asked = [read(one) for one in wanted]
-        await self.ready.wait()
-        async with self._connected() as connection:
-            for one in asked:
-                await check(connection, one, claims)
+        agreed = await self._agreed(asked, claims)
         role, text = str(claims.get("role")), orjson.dumps(dict(claims)).decode()
         self._subscriptions[key] = [
-            Subscription(
-                key=key,
-                id=one.id,
-                asked=replace(
-                    that,
-                    filters=tuple(sorted(that.filters)),
-                    select=None if that.select is None else tuple(sorted(that.select)),
-                ),
-                role=role,
-                claims=text,
-                deliver=deliver,
-            )
-            for one, that in zip(wanted, asked, strict=True)
+            Subscription(key, one.id, _in_order(that), tables, role, text, deliver)
+            for one, that, tables in zip(wanted, asked, agreed, strict=True)
         ]
+
+    async def _agreed(
+        self, asked: Sequence[Asked], claims: Mapping[str, Any]
+    ) -> list[frozenset[int]]:
+        """The tables of each, asked for until the database is there to answer."""
+        while True:
+            await self.ready.wait()
+            try:
+                async with self._connected() as connection:
+                    return [await check(connection, one, claims) for one in asked]
+            except (FeedLost, asyncpg.InterfaceError, OSError) as error:
+                log.warning("subscription.delayed", reason=type(error).__name__, seconds=RETRY)
+            await asyncio.sleep(RETRY)
 
     async def unsubscribe(self, key: Hashable) -> None:
         """After this returns nothing is delivered to `key`; an unknown key is no mistake."""
@@ -145,7 +164,7 @@ class ChangeFeed:
             one
             for subscriptions in self._subscriptions.values()
             for one in subscriptions
-            if one.concerns(relation)
+            if relation.oid in one.tables
         ]
         table = await self._table(connection, relation) if waiting else None
         wanted = [
@@ -161,8 +180,33 @@ class ChangeFeed:
                 found[at] = deliveries
         return found
 
+    async def _follow_publication(self, connection: asyncpg.Connection) -> None:
+        try:
+            now = await published(connection)
+            if now == self._published:
+                return
+            for key, subscriptions in list(self._subscriptions.items()):
+                tables = [
+                    await published(connection, one.asked.schema, one.asked.table)
+                    for one in subscriptions
+                ]
+                if self._subscriptions.get(key) is subscriptions:  # not renewed meanwhile
+                    self._subscriptions[key] = [
+                        replace(one, tables=those)
+                        for one, those in zip(subscriptions, tables, strict=True)
+                    ]
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise FeedLost(str(error)) from error
+        self._published = now
+        log.info("publication.changed", tables=len(now))
+        if self._publication_changed is not None:
+            self._publication_changed()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     async def _table(self, connection: asyncpg.Connection, relation: Relation) -> Table | None:
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         read_at, table = self._tables.get(relation.oid, (now, None))
         if table is None or table.relation is not relation or now - read_at > CATALOG_AGE:
             table = await look_up(connection, relation)
@@ -180,6 +224,12 @@ class ChangeFeed:
             for deliver, key, ids in by_subscriber(delivery):
                 if key in self._subscriptions:  # it may have left while the database was asked
                     deliver(ids, delivery.data)
+
+
+def _in_order(asked: Asked) -> Asked:
+    """The order in which the real server stores them; it decides the order of messages."""
+    select = None if asked.select is None else tuple(sorted(asked.select))
+    return replace(asked, filters=tuple(sorted(asked.filters)), select=select)
 
 
 def _say_lost(changes: Sequence[Changed], error: Exception) -> None:

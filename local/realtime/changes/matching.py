@@ -9,7 +9,7 @@ import asyncpg
 
 from local.realtime.changes.filters import Filter
 from local.realtime.changes.payload import Select, payload, refusal, refused, view
-from local.realtime.changes.pgoutput import UNCHANGED, Relation, Values
+from local.realtime.changes.pgoutput import UNCHANGED, Values
 from local.realtime.changes.relations import Table
 from local.realtime.changes.values import Encoded
 from local.realtime.changes.wanted import Asked
@@ -24,32 +24,22 @@ INFIX = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscription:
-    """One binding of one subscriber. `claims` is JSON text."""
+    """
+    One binding of one subscriber.
+
+    `tables` are those that were published when it subscribed; `claims` is JSON text.
+    """
 
     key: Hashable
     id: int
     asked: Asked
+    tables: frozenset[int]
     role: str
     claims: str
     deliver: Deliver
 
-    def concerns(self, relation: Relation) -> bool:
-        asked = self.asked
-        return like(asked.schema, relation.schema) and like(asked.table, relation.table)
-
     def awaits(self, action: str) -> bool:
         return self.asked.event in ("*", action)
-
-
-def like(pattern: str, name: str) -> bool:
-    """SQL's LIKE without an escape character, and `*` for anything: how names are compared."""
-    if pattern in ("*", name):
-        return True
-    if not pattern:
-        return not name
-    if pattern[0] == "%":
-        return like(pattern[1:], name) or (bool(name) and like(pattern, name[1:]))
-    return bool(name) and pattern[0] in ("_", name[0]) and like(pattern[1:], name[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,6 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    end: int  # the position after the transaction
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One changed row. `old` is None when the identity of an UPDATE did not change."""
 
@@ -67,13 +62,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Truncate, type, origin and logical messages: nothing for a subscriber."""
+    """Commit, truncate, type, origin and logical messages: nothing for a subscriber."""
 
     kind: str
 
 
-Message = Begin | Commit | Relation | Row | Other
-OTHERS = frozenset("TYOM")
+Message = Begin | Relation | Row | Other
+OTHERS = frozenset("CTYOM")
 
 
 class _Reader:
@@ -126,10 +121,6 @@ def _decode(reader: _Reader) -> Message:
     kind = reader.byte()
     if kind == "B":
         return _begin(reader)
-    if kind == "C":
-        reader.number("B")  # flags
-        reader.number("Q")  # where the commit record is
-        return Commit(end=reader.number("Q"))
     if kind == "R":
         return _relation(reader)
     if kind in "IUD":

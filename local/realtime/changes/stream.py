@@ -23,7 +23,9 @@ VALUE_SETTINGS = {
     "xmloption": "content",
 }
 PUBLICATIONS = '"tidemark_local","supabase_realtime_messages_publication"'
-FEEDBACK = 5.0  # seconds; well under the server's wal_sender_timeout of 60
+# Seconds of silence. Feedback lets the slot advance, and it wakes a sender that slept through the
+# flush it should have sent: seen once in some 100,000 changes at full speed on PostgreSQL 18.
+FEEDBACK = 0.25
 BATCH = 500  # messages at most, so that a long transaction does not sit in memory as a whole
 
 
@@ -40,11 +42,14 @@ class Stream:
         self._seen = 0  # the position that all messages handed out were before
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
-        """Whatever has arrived, at most BATCH messages at once. Raises FeedLost."""
+        """
+        Whatever has arrived, at most BATCH messages at once; nothing now and then when idle.
+
+        Raises FeedLost.
+        """
         while True:
-            batch = self._arrived()
+            yield (batch := self._arrived())
             if batch:
-                yield batch
                 await asyncio.sleep(0)  # a busy slot must not starve the sockets
             else:
                 await self._wait()

@@ -24,8 +24,10 @@ FAILED = (
 )
 # The names are LIKE patterns without an escape character in the real server too.
 TABLES = """
-select format('%I.%I', schemaname, tablename)::regclass::oid as oid
-from pg_publication_tables
+select c.oid
+from pg_publication_tables p
+join pg_namespace n on n.nspname = schemaname
+join pg_class c on c.relnamespace = n.oid and c.relname = tablename
 where pubname = $1
   and schemaname like (case $2::text when '*' then '%' else $2::text end) escape ''
   and tablename like (case $3::text when '*' then '%' else $3::text end) escape ''
@@ -47,19 +49,35 @@ class _Raised(Exception):
     """What the real server's trigger raises itself."""
 
 
-async def check(connection: asyncpg.Connection, asked: Asked, claims: Mapping[str, Any]) -> None:
-    """Raise SubscriptionRefused with the server's text: not published, or why it cannot be."""
-    tables = await connection.fetch(TABLES, PUBLICATION, asked.schema, asked.table)
+async def published(
+    connection: asyncpg.Connection, schema: str = "*", table: str = "*"
+) -> frozenset[int]:
+    """The tables that a subscription to these names gets, by oid."""
+    return frozenset(
+        row["oid"] for row in await connection.fetch(TABLES, PUBLICATION, schema, table)
+    )
+
+
+async def check(
+    connection: asyncpg.Connection, asked: Asked, claims: Mapping[str, Any]
+) -> frozenset[int]:
+    """
+    The tables subscribed to, by oid.
+
+    Raises SubscriptionRefused with the server's text: nothing is published, or why it cannot be.
+    """
+    tables = await published(connection, asked.schema, asked.table)
     if not tables:
         raise SubscriptionRefused(NOT_PUBLISHED.format(asked))
     try:
-        for table in tables:
-            await _check_table(connection, table["oid"], asked, str(claims.get("role")))
+        for oid in sorted(tables):
+            await _check_table(connection, oid, asked, str(claims.get("role")))
     except _Raised as raised:
         text = f"ERROR P0001 (raise_exception) {raised}"
         raise SubscriptionRefused(FAILED.format(asked, text)) from raised
     except asyncpg.PostgresError as error:
         raise SubscriptionRefused(FAILED.format(asked, in_words(error))) from error
+    return tables
 
 
 async def _check_table(connection: asyncpg.Connection, oid: int, asked: Asked, role: str) -> None:
