@@ -40,7 +40,8 @@ class Listener:
         def deliver(ids: list[int], data: bytes) -> None:
             self.delivered.append((key, ids, exact(data)))
 
-        await self.feed.subscribe(key, wanted, claims, deliver)
+        async with asyncio.timeout(10):
+            await self.feed.subscribe(key, wanted, claims, deliver)
 
     async def refusal(self, *params: dict[str, Any], key: str = "subscriber") -> str | None:
         try:
@@ -54,7 +55,7 @@ class Listener:
         mark = f"mark-{next(_numbers)}"
         self._marks[mark] = asyncio.Event()
         await session.execute(MARK, mark)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(10):
             await self._marks[mark].wait()
         return [data for _, _, data in self.delivered]
 
