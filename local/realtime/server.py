@@ -51,7 +51,12 @@ class Server:
         self.connections: set[Connection] = set()
         self.subscribers: set[PostgresChanges] = set()
         self.sessions: dict[str, accounts.Session] = {}
-        self.feed = ChangeFeed(admin_url, message_inserted=lambda row: tell_stored(self, row))
+        self.feed = ChangeFeed(
+            admin_url,
+            message_inserted=lambda row: tell_stored(self, row),
+            publication_changed=self._subscribe_all,
+            publication_check=settings.publication_check,
+        )
         self._tasks: asyncio.TaskGroup
 
     def read_token(self, token: str) -> tokens.Claims:
@@ -118,6 +123,9 @@ class Server:
 
     async def _subscribe_again(self) -> None:
         await self.feed.ready.wait()
+        self._subscribe_all()
+
+    def _subscribe_all(self) -> None:
         for subscriber in list(self.subscribers):
             subscriber.subscribe()
 

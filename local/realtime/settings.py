@@ -36,6 +36,7 @@ class Settings:
     join_error_delay: float = 5.0  # a refused join holds up the whole socket so long
     subscribed_delay: tuple[float, float] = (1.0, 3.0)  # join or new token → changes flow
     subscribe_again_delay: tuple[float, float] = (5.0, 10.0)  # after an error that may pass
+    publication_check: float = 60.0  # whether other tables are published: all subscribe again
     idle_timeout: float = 60.0  # without a byte from the client: close 1000
     token_check: float = 300.0  # a token is looked at so often, and when it expires
     replication_ready_timeout: float = 60.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,8 @@ from local.realtime.changes.matching import Deliver, Delivery, Subscription, by_
 from local.realtime.changes.messages import is_message, message
 from local.realtime.changes.pgoutput import Changed, Reader, Relation
 from local.realtime.changes.relations import Table, look_up
-from local.realtime.changes.stream import VALUE_SETTINGS, FeedLost, streaming
+from local.realtime.changes.sessions import ERRORS, connected, is_lost
+from local.realtime.changes.stream import streaming
 from local.realtime.changes.subscribing import check, published
 from local.realtime.changes.values import encode
 from local.realtime.changes.wanted import Asked, Wanted, read
@@ -26,7 +26,6 @@ log = structlog.get_logger()
 # A GRANT to a role that other roles inherit changes nothing of the table: no message tells of it.
 CATALOG_AGE = 1.0  # seconds what was read of a table counts as true
 PUBLICATION_CHECK = 60.0  # seconds, as in the real server
-RETRY = 5.0  # seconds until a subscription is tried again when the database is away, likewise
 
 
 class ChangeFeed:
@@ -68,7 +67,10 @@ class ChangeFeed:
         ready again is never delivered.
         """
         try:
-            async with streaming(self._admin_url) as stream, self._connected() as connection:
+            async with (
+                streaming(self._admin_url) as stream,
+                connected(self._admin_url) as connection,
+            ):
                 self._reader = Reader()
                 self._tables.clear()
                 self._published = await published(connection)
@@ -93,47 +95,22 @@ class ChangeFeed:
         All of `wanted` or nothing; what `key` had before is replaced in one step.
 
         `deliver(ids, data)` is called from the loop, with the `payload.data` object as JSON and the
-        ids in the reverse of the order asked. Waits until the feed is ready and the database there.
-        Raises SubscriptionRefused; then `key` keeps what it had.
+        ids in the reverse of the order asked. Waits until the feed is ready. Raises FeedLost when
+        the database is away, SubscriptionRefused for good; then `key` keeps what it had.
         """
         asked = [read(one) for one in wanted]
-        agreed = await self._agreed(asked, claims)
+        await self.ready.wait()
+        async with connected(self._admin_url) as connection:
+            agreed = [await check(connection, one, claims) for one in asked]
         role, text = str(claims.get("role")), orjson.dumps(dict(claims)).decode()
         self._subscriptions[key] = [
             Subscription(key, one.id, _in_order(that), tables, role, text, deliver)
             for one, that, tables in zip(wanted, asked, agreed, strict=True)
         ]
 
-    async def _agreed(
-        self, asked: Sequence[Asked], claims: Mapping[str, Any]
-    ) -> list[frozenset[int]]:
-        """The tables of each, asked for until the database is there to answer."""
-        while True:
-            await self.ready.wait()
-            try:
-                async with self._connected() as connection:
-                    return [await check(connection, one, claims) for one in asked]
-            except (FeedLost, asyncpg.InterfaceError, OSError) as error:
-                log.warning("subscription.delayed", reason=type(error).__name__, seconds=RETRY)
-            await asyncio.sleep(RETRY)
-
     async def unsubscribe(self, key: Hashable) -> None:
         """After this returns nothing is delivered to `key`; an unknown key is no mistake."""
         self._subscriptions.pop(key, None)
-
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[asyncpg.Connection]:
-        try:
-            connection = await asyncpg.connect(
-                self._admin_url,
-                server_settings=VALUE_SETTINGS | {"application_name": "tidemark local changes"},
-            )
-        except (OSError, asyncpg.PostgresError) as error:
-            raise FeedLost(str(error)) from error
-        try:
-            yield connection
-        finally:
-            connection.terminate()  # closing politely could wait for a server that hangs
 
     async def _process(self, connection: asyncpg.Connection, batch: Sequence[bytes]) -> None:
         changes = [change for data in batch if (change := self._reader.take(data)) is not None]
@@ -147,9 +124,9 @@ class ChangeFeed:
                 found = await self._deliveries(connection, [changes[at] for at in places])
                 for at, deliveries in zip(places, found, strict=True):
                     outgoing[at] = deliveries
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            if connection.is_closed():
-                raise FeedLost(str(error)) from error
+        except ERRORS as error:
+            if is_lost(connection, error):
+                raise
             outgoing = [[] for _ in changes]
             _say_lost(changes, error)
         for change, deliveries in zip(changes, outgoing, strict=True):
@@ -181,22 +158,19 @@ class ChangeFeed:
         return found
 
     async def _follow_publication(self, connection: asyncpg.Connection) -> None:
-        try:
-            now = await published(connection)
-            if now == self._published:
-                return
-            for key, subscriptions in list(self._subscriptions.items()):
-                tables = [
-                    await published(connection, one.asked.schema, one.asked.table)
-                    for one in subscriptions
+        now = await published(connection)
+        if now == self._published:
+            return
+        for key, subscriptions in list(self._subscriptions.items()):
+            tables = [
+                await published(connection, one.asked.schema, one.asked.table)
+                for one in subscriptions
+            ]
+            if self._subscriptions.get(key) is subscriptions:  # not renewed meanwhile
+                self._subscriptions[key] = [
+                    replace(one, tables=those)
+                    for one, those in zip(subscriptions, tables, strict=True)
                 ]
-                if self._subscriptions.get(key) is subscriptions:  # not renewed meanwhile
-                    self._subscriptions[key] = [
-                        replace(one, tables=those)
-                        for one, those in zip(subscriptions, tables, strict=True)
-                    ]
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise FeedLost(str(error)) from error
         self._published = now
         log.info("publication.changed", tables=len(now))
         if self._publication_changed is not None:

@@ -12,25 +12,13 @@ import psycopg2
 from psycopg2 import extensions
 from psycopg2.extras import LogicalReplicationConnection
 
-# As in Supabase's image: they decide how pgoutput writes values. extra_float_digits is 0, not
-# PostgreSQL's default of 1.
-VALUE_SETTINGS = {
-    "timezone": "UTC",
-    "extra_float_digits": "0",
-    "bytea_output": "hex",
-    "datestyle": "iso, mdy",
-    "intervalstyle": "postgres",
-    "xmloption": "content",
-}
+from local.realtime.changes.sessions import APPLICATION, VALUE_SETTINGS, FeedLost
+
 PUBLICATIONS = '"tidemark_local","supabase_realtime_messages_publication"'
 # Seconds of silence. Feedback lets the slot advance, and it wakes a sender that slept through the
 # flush it should have sent: seen once in some 100,000 changes at full speed on PostgreSQL 18.
 FEEDBACK = 0.25
 BATCH = 500  # messages at most, so that a long transaction does not sit in memory as a whole
-
-
-class FeedLost(Exception):
-    """The slot and everything committed before the next one begins are gone. Run it again."""
 
 
 class Stream:
@@ -92,7 +80,7 @@ async def streaming(admin_url: str) -> AsyncIterator[Stream]:
             connection_factory=LogicalReplicationConnection,
             async_=1,
             options=" ".join(f"-c {k}={_escaped(v)}" for k, v in VALUE_SETTINGS.items()),
-            application_name="tidemark local changes",
+            application_name=APPLICATION,
         )
     try:
         await _settled(connection)

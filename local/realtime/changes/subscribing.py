@@ -10,6 +10,7 @@ import asyncpg
 
 from local.realtime.changes.filters import Filter
 from local.realtime.changes.relations import PUBLICATION
+from local.realtime.changes.sessions import is_lost
 from local.realtime.changes.wanted import Asked, SubscriptionRefused
 
 MAX_IN_VALUES = 100
@@ -76,6 +77,8 @@ async def check(
         text = f"ERROR P0001 (raise_exception) {raised}"
         raise SubscriptionRefused(FAILED.format(asked, text)) from raised
     except asyncpg.PostgresError as error:
+        if is_lost(connection, error):
+            raise
         raise SubscriptionRefused(FAILED.format(asked, in_words(error))) from error
     return tables
 
