@@ -150,7 +150,7 @@ async def test_the_least_used_is_pushed_out(keep: str, gone: str) -> None:
     cache.peek("b")
     cache.put("c", (1, "three"))
 
-    assert len(cache) == 2
+    assert cache.size == 2
     assert cache.peek(gone) is None and cache.peek("c") == (1, "three")
 
 

@@ -72,7 +72,7 @@ class Recall(Generic[K, V]):
         self._hits = metrics.cache_reads.labels(name, "hit")
         self._misses = metrics.cache_reads.labels(name, "miss")
         self._evictions = metrics.cache_evictions.labels(name)
-        self._size = metrics.cache_entries.labels(name)
+        self._gauge = metrics.cache_entries.labels(name)
 
     async def get(self, key: K) -> V | None:
         """
@@ -116,14 +116,14 @@ class Recall(Generic[K, V]):
         """Forget the key."""
         self._overtake(key)
         self._held.pop(key, None)
-        self._size.set(len(self._held))
+        self._gauge.set(len(self._held))
 
     def clear(self) -> None:
         """Forget everything, and what is being read now too."""
         for key in self._loading:
             self._overtake(key)
         self._held.clear()
-        self._size.set(0)
+        self._gauge.set(0)
 
     def suspend(self) -> None:
         """Forget everything and keep nothing until `resume`: events may be missing."""
@@ -139,7 +139,9 @@ class Recall(Generic[K, V]):
         """Ask the loader no more: `get` answers None for what is not held, as in a replay."""
         self._offline = True
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many entries are held. Not `__len__`: an empty cache must not be false."""
         return len(self._held)
 
     async def _load_once(self, key: K, loading: Loading) -> V | None:
@@ -170,7 +172,7 @@ class Recall(Generic[K, V]):
         if key not in self._held and len(self._held) >= self._held.maxsize:
             self._evictions.inc()
         self._held[key] = Entry(value, version, self._clock() + self._ttl)
-        self._size.set(len(self._held))
+        self._gauge.set(len(self._held))
 
     def _version_of(self, value: V) -> Any:
         return None if self._version is None else self._version(value)
