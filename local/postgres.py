@@ -96,7 +96,7 @@ class Cluster:
         """
         sweep(version)
         keep = directory is not None
-        home = directory or Path(tempfile.mkdtemp(prefix=THROW_AWAY))
+        home = (directory or Path(tempfile.mkdtemp(prefix=THROW_AWAY))).resolve()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(home):
             place = prepare_place(home, version)

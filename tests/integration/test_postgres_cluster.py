@@ -86,6 +86,16 @@ def test_a_kept_directory_keeps_rows_password_and_port(directory: Path) -> None:
     assert stat.S_IMODE(directory.stat().st_mode) == before, "nothing that exists is opened up"
 
 
+def test_a_directory_may_be_given_relative_to_where_we_are(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # PostgreSQL's programs are run elsewhere: where we are, its user may not be able to be.
+    monkeypatch.chdir(directory.parent)
+
+    with Cluster.running(Path(directory.name), durable=False) as cluster:
+        assert asyncio.run(answer(cluster, "select 7")) == 7
+
+
 def test_nothing_is_left_of_a_throw_away_one() -> None:
     with Cluster.running(durable=False) as cluster:
         files = cluster.log.parent
