@@ -20,6 +20,8 @@ REDACTED = "[redacted]"
 # These say the URL they speak to at INFO or DEBUG, and Realtime's has the key in it.
 TALKATIVE = ("websockets", "httpx", "httpcore", "hpack", "h2", "realtime", "urllib3", "asyncpg")
 
+_FIRST = ("timestamp", "level", "event")  # what a reader's eye looks for
+
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:key|apikey|token|jwt|password|passwd|secret|authorization|dsn|database_url)$",
     re.IGNORECASE,
@@ -101,6 +103,7 @@ def _renderer(pretty: bool, stream: TextIO) -> Processor:
 
 
 def _json(event: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> str:
+    event = {**{name: event[name] for name in _FIRST if name in event}, **event}
     try:
         return orjson.dumps(event, default=default).decode()
     except TypeError:  # an integer over 64 bits, half a surrogate pair: said all the same

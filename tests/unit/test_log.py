@@ -42,6 +42,7 @@ def test_a_line_is_one_json_object_with_time_level_and_event(lines: io.StringIO)
 
     (line,) = said(lines)
 
+    assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line["timestamp"].endswith("Z")
     del line["timestamp"]
     assert line == {"level": "info", "event": "worker.ready", "channels": 3, "tables": ["a", "b"]}
