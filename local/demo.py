@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import asyncpg
@@ -27,6 +29,7 @@ from .stack import Stack, running
 _SETTINGS = Settings(subscribed_delay=(0.2, 0.2))
 _REFRESH = 0.5  # seconds
 _A_DAY = 86_400.0  # seconds
+_LOG_BYTES = 10_000_000
 _DRAIN = 20.0  # seconds the audit may take to catch up once the traffic has ended
 
 
@@ -117,17 +120,20 @@ async def worker(demo: Demo) -> AsyncIterator[None]:
 
 async def follow(demo: Demo, lines: asyncio.StreamReader) -> None:
     """Write the worker's log down; show its last lines; notice when it is ready or gone."""
-    with demo.log.open("wb") as log:
-        async for line in lines:
-            log.write(line)
-            log.flush()
-            try:
-                entry = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                entry = {"event": line.decode(errors="replace").rstrip()}
-            demo.screen.note(entry)
-            if entry.get("event") == "worker.ready":
-                demo.ready.set()
+    # Two files of so many bytes: somebody leaves it running over the weekend.
+    demo.log.unlink(missing_ok=True)
+    log = RotatingFileHandler(demo.log, maxBytes=_LOG_BYTES, backupCount=1)
+    async for raw in lines:
+        line = raw.decode(errors="replace").rstrip()
+        log.emit(logging.makeLogRecord({"msg": line}))
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            entry = {"event": line}
+        demo.screen.note(entry)
+        if entry.get("event") == "worker.ready":
+            demo.ready.set()
+    log.close()
     demo.stopping.set()
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from .truth import Comparison
 
 _SHOWN_LINES = 8
+_SHOWN_ELSE = ("event", "level", "timestamp", "logger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,7 @@ class Screen:
     def note(self, entry: Mapping[str, Any]) -> None:
         """Keep one log entry of the worker, in a line."""
         rest = " ".join(
-            f"{key}={value}"
-            for key, value in entry.items()
-            if key not in ("event", "level", "timestamp", "logger")
+            f"{key}={_short(key, value)}" for key, value in entry.items() if key not in _SHOWN_ELSE
         )
         clock = str(entry.get("timestamp", ""))[11:19]
         self.lines.append(f"{clock} {entry.get('level', '')[:4]:4} {entry.get('event')} {rest}")
@@ -77,6 +76,12 @@ class Screen:
     def __rich__(self) -> RenderableType:
         log = Text("\n".join(self.lines), no_wrap=True, overflow="ellipsis")
         return Group(table(self.figures), Panel(log, title="the worker's log", title_align="left"))
+
+
+def _short(key: str, value: object) -> str:
+    """The log has ids whole; here the beginning says enough."""
+    is_id = key in ("id", "event_id", "recipient")
+    return f"{str(value)[:8]}…" if is_id else str(value)
 
 
 def rows(figures: Figures) -> list[tuple[str, str]]:
