@@ -31,6 +31,7 @@ async def receive_broadcast(channel: Channel, message: Inbound) -> None:
     if not await can_write(channel, "broadcast"):
         return
     payload = message.payload
+    channel.server.rates.events.count()
     too_big = size(payload) > channel.server.settings.max_payload
     if not too_big:
         tell(channel.server, channel.key, payload, sender=channel)
@@ -51,6 +52,11 @@ def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None =
             return False
         return channel.rights.read.broadcast and identity not in channel.replayed
 
+    def count(channel: Channel) -> None:
+        server.rates.events.count()
+        if server.rates.events.triggered:
+            channel.shut_down("Too many messages per second")
+
     def encode(serializer: Serializer) -> Frame | None:
         if isinstance(payload, UserBroadcast):
             return serializer.user_broadcast(topic.wire, payload)
@@ -58,7 +64,7 @@ def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None =
             return serializer.binary_broadcast(topic.wire, "broadcast", payload)
         return serializer.text(topic.wire, "broadcast", to_json(payload))
 
-    server.topics.tell(topic, encode, wanted)
+    server.topics.tell(topic, encode, wanted, count)
 
 
 def tell_stored(server: Server, row: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from local.realtime.authorization import Reading, may_read
 from local.realtime.broadcast import receive_broadcast
+from local.realtime.limits import Window
 from local.realtime.postgres_changes import PostgresChanges
 from local.realtime.presence_events import announce, receive_presence
 from local.realtime.serializer import Frame, Inbound, Serializer, to_json
@@ -55,6 +56,10 @@ class Channel:
         self.claims = claims
         self.rights = everything()
         self.presence_enabled = join.presence_enabled or self.server.settings.presence_enabled
+        limits = self.server.settings.limits
+        self.presence_calls = Window(
+            limits.presence_calls, limits.presence_window, asyncio.get_running_loop().time
+        )
         self.replayed: frozenset[str] = frozenset()
         self.changes: PostgresChanges | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -94,7 +99,8 @@ class Channel:
     # Living
 
     def open(self) -> None:
-        """The join is accepted: hear the topic, watch the token."""
+        """The join is accepted: be found, hear the topic, watch the token."""
+        self.connection.channels[self.topic] = self
         self.server.topics.join(self.key, self)
         self._watch_token()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Coroutine
 from socket import SO_LINGER, SOL_SOCKET
@@ -164,23 +165,25 @@ class Connection:
 
     async def _join(self, message: Inbound) -> None:
         """Answer a join before anything else; the channel that had the topic is gone either way."""
-        self._held = []
+        held: list[Frame] = []
+        self._held = held
+        end: int | None = None
+        if (old := self.channels.pop(message.topic, None)) is not None:
+            old.close()
         try:
-            if (old := self.channels.pop(message.topic, None)) is not None:
-                old.close()
-            try:
-                channel, response = await join_channel(self, message)
-            except JoinRefused as refused:
-                if not refused.at_once:
-                    await asyncio.sleep(self.server.settings.join_error_delay)
-                answer = self._reply_frame(message, "error", {"reason": refused.reason})
-            else:
-                self.channels[message.topic] = channel
-                answer = self._reply_frame(message, "ok", response)
-        finally:
-            held, self._held = self._held, None
+            response = await join_channel(self, message)
+        except JoinRefused as refused:
+            if not refused.at_once:
+                await asyncio.sleep(self.server.settings.join_error_delay)
+            answer = self._reply_frame(message, "error", {"reason": refused.reason})
+            end = refused.hang_up
+        else:
+            answer = self._reply_frame(message, "ok", response)
+        self._held = None
         for frame in (answer, *held):
             self.send(frame)
+        if end is not None:
+            raise HangUp(end)
 
     # Writing
 
@@ -188,11 +191,14 @@ class Connection:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                await self.server.faults.thawed.wait()
-                frame = self._waiting.popleft()
-                self._waiting_size -= len(frame.data)
-                await self._send(frame)
+            await self._send_waiting()
+
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            await self.server.faults.thawed.wait()
+            frame = self._waiting.popleft()
+            self._waiting_size -= len(frame.data)
+            await self._send(frame)
 
     async def _send(self, frame: Frame) -> None:
         kind = WSMsgType.BINARY if frame.binary else WSMsgType.TEXT
@@ -209,6 +215,9 @@ class Connection:
 
     async def _close(self, end: BaseException) -> None:
         if isinstance(end, HangUp) and end.code is not None:
+            with contextlib.suppress(TimeoutError, HangUp):
+                async with asyncio.timeout(self.server.settings.close_timeout):
+                    await self._send_waiting()
             await self._socket.close(code=end.code)
         elif not isinstance(end, ClientGone):
             self.cut()

@@ -68,6 +68,8 @@ def _refusal(server: Server, token: str | None) -> web.Response | None:
     limit = server.settings.max_connections
     if limit is not None and len(server.connections) >= limit:
         return _error(429, "Too many connected users")
+    if server.rates.joins.triggered:
+        return _error(429, "Too many joins per second")
     return None
 
 

@@ -14,13 +14,15 @@ class JoinRefused(Exception):
     """
     A join that is answered with an error; the text is the `reason` in the reply.
 
-    Not every refusal holds up the socket: one that Phoenix itself gives comes at once.
+    Not every refusal holds up the socket: one that Phoenix itself gives comes `at_once`. Some end
+    the connection after the answer, with the code `hang_up`.
     """
 
-    def __init__(self, reason: str, *, at_once: bool = False) -> None:
+    def __init__(self, reason: str, *, at_once: bool = False, hang_up: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.at_once = at_once
+        self.hang_up = hang_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

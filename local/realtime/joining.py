@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
 
 
-async def join_channel(connection: Connection, message: Inbound) -> tuple[Channel, dict[str, Any]]:
+async def join_channel(connection: Connection, message: Inbound) -> dict[str, Any]:
     """
-    Join, in the order of the real server's checks; return the channel and the reply's response.
+    Join, in the order of the real server's checks; return the response of the reply.
 
     Raises JoinRefused.
     """
@@ -40,7 +40,7 @@ async def join_channel(connection: Connection, message: Inbound) -> tuple[Channe
         raise JoinRefused(NO_DATABASE) from None
     response = {"postgres_changes": echoed(join.postgres_changes)}
     _open(channel, messages)
-    return channel, response
+    return response
 
 
 def _check(connection: Connection, message: Inbound, join: Join) -> None:
@@ -53,6 +53,10 @@ def _check(connection: Connection, message: Inbound, join: Join) -> None:
         raise JoinRefused(server.faults.refuse_joins)
     if server.settings.private_only and not join.private:
         raise JoinRefused("PrivateOnly: This project only allows private channels")
+    if server.rates.joins.triggered:
+        text = "ClientJoinRateLimitReached: Too many joins per second"
+        raise JoinRefused(text, hang_up=1001)
+    server.rates.joins.count()
     if len(connection.channels) >= server.settings.max_channels:
         raise JoinRefused("ChannelRateLimitReached: Too many channels")
 

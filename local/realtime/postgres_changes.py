@@ -59,8 +59,10 @@ class PostgresChanges:
     def _deliver(self, ids: list[int], data: bytes) -> None:
         """One change, encoded already; it carries neither reference."""
         channel = self._channel
-        if not channel.server.faults.deliver_changes:
-            return
+        rate = channel.server.rates.changes
+        if rate.triggered or not channel.server.faults.deliver_changes:
+            return  # without a word, as the real one
+        rate.count(len(ids))
         if channel.join.legacy:
             event = str(from_json(data)["type"])
             channel.send(channel.serializer.text(channel.topic, event, data))

@@ -18,6 +18,8 @@ async def receive_presence(channel: Channel, message: Inbound) -> None:
     event = payload.get("event")
     if not isinstance(event, str):
         channel.reply(message, "ok", {})
+    elif not channel.presence_calls.allows():
+        channel.shut_down("Client presence rate limit exceeded")
     elif event.lower() == "track":
         await _track(channel, message, payload.get("payload", {}))
     elif event.lower() == "untrack":
@@ -29,7 +31,11 @@ async def receive_presence(channel: Channel, message: Inbound) -> None:
 
 def sync(channel: Channel) -> None:
     """Tell a channel who is there."""
-    if channel.rights.read.presence:
+    rate = channel.server.rates.presence
+    if rate.triggered:
+        channel.shut_down("Too many presence messages per second")
+    elif channel.rights.read.presence:
+        rate.count()
         channel.push("presence_state", channel.server.presences.state(channel.key))
 
 
@@ -42,6 +48,7 @@ def announce(channel: Channel, diff: Diff | None) -> None:
         channel.key,
         lambda serializer: serializer.text(channel.topic, "presence_diff", payload),
         lambda hearer: hearer.rights.read.presence,
+        lambda hearer: channel.server.rates.presence.count(),
     )
 
 
@@ -53,6 +60,9 @@ async def _track(channel: Channel, message: Inbound, payload: Any) -> None:
         return channel.reply(message, "error", {"reason": reason})
     if len(to_json(payload)) > channel.server.settings.max_payload:
         return channel.shut_down("Track message size exceeded")
+    if channel.server.rates.presence.triggered:
+        return channel.shut_down("Too many presence messages per second")
+    channel.server.rates.presence.count()
     key = channel.join.presence_key
     diff = channel.server.presences.track(channel.key, channel, key, payload)
     channel.reply(message, "ok", {})

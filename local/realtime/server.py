@@ -19,6 +19,7 @@ from local.realtime.changes import ChangeFeed, FeedLost
 from local.realtime.channel import Channel
 from local.realtime.connection import Connection
 from local.realtime.faults import Faults
+from local.realtime.limits import Rates
 from local.realtime.postgres_changes import PostgresChanges
 from local.realtime.presence import Presences
 from local.realtime.settings import Settings
@@ -27,6 +28,7 @@ from worker.backoff import waits
 
 log = structlog.get_logger()
 
+CONNECT_TIMEOUT = 15.0  # seconds; a join that needs the database may hang so long
 PARTITIONS_EVERY = 3600.0  # seconds; they are made three days ahead
 FRESH_KEY = 10 * 365 * 86_400.0  # seconds that the token behind an `sb_` key is good for
 
@@ -48,6 +50,7 @@ class Server:
         self.url = ""
         self.topics: Topics[Channel] = Topics()
         self.presences = Presences()
+        self.rates = Rates(settings.limits)
         self.connections: set[Connection] = set()
         self.subscribers: set[PostgresChanges] = set()
         self.sessions: dict[str, accounts.Session] = {}
@@ -83,6 +86,7 @@ class Server:
             standing = [
                 self._tasks.create_task(self._follow_changes()),
                 self._tasks.create_task(self._keep_partitions()),
+                self._tasks.create_task(self._tick()),
             ]
             try:
                 yield
@@ -129,6 +133,11 @@ class Server:
         for subscriber in list(self.subscribers):
             subscriber.subscribe()
 
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.limits.tick)
+            self.rates.tick()
+
     async def _keep_partitions(self) -> None:
         while True:
             try:
@@ -151,9 +160,12 @@ async def serving(
     Serve Realtime, and the little of Auth and REST its clients need, until the block is left.
 
     `admin_url` is a superuser's, of a database that `local.database.prepare` has seen. Port 0 is
-    any free one. Raises OSError where the port is taken or the database is not there.
+    any free one. Raises OSError where the port is taken. Where the database is away it serves all
+    the same, as the real one: private joins are refused, changes wait.
     """
-    async with asyncpg.create_pool(admin_url, min_size=0, max_size=10) as pool:
+    async with asyncpg.create_pool(
+        admin_url, min_size=0, max_size=10, timeout=CONNECT_TIMEOUT
+    ) as pool:
         server = Server(admin_url, jwt_secret, settings or Settings(), pool)
         runner = web.AppRunner(_app(server), access_log=None, shutdown_timeout=2.0)
         await runner.setup()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from local.realtime.limits import Limits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
@@ -27,9 +29,8 @@ DEMO_USER = User(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    Every default is what the real server does; times in seconds, sizes in bytes.
-
-    Rate limits (the averages over a window) are not here: the local server has none.
+    Every default is what the real server does, but the rate limits, which are off: `limits.REAL`
+    are its own. Times in seconds, sizes in bytes.
     """
 
     handshake_error_delay: float = 2.0  # a refused handshake is answered so late
@@ -48,6 +49,7 @@ class Settings:
     max_waiting: int = 50_000_000  # unsent frames of one connection: it is cut
     max_channels: int = 100  # of one connection
     max_connections: int | None = None
+    limits: Limits = field(default_factory=Limits)
 
     private_only: bool = False
     presence_enabled: bool = False  # for every channel, whatever it asks for

@@ -51,9 +51,12 @@ class Topics(Generic[H]):
         topic: Topic,
         encode: Callable[[Serializer], Frame | None],
         wanted: Callable[[H], bool] = lambda _: True,
+        told: Callable[[H], None] = lambda _: None,
     ) -> None:
         """
         Hand a message to each wanted channel, encoded once for each version of the wire format.
+
+        `told` is called with each of them, even where its version cannot carry the message.
 
         Never waits: what a client does not read piles up, bounded, at its own connection.
         """
@@ -67,3 +70,4 @@ class Topics(Generic[H]):
             frame = frames[serializer]
             if frame is not None:
                 hearer.send(frame)
+            told(hearer)
