@@ -22,6 +22,13 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL of one test, since it will be ill-treated."""
+    with Cluster.running(durable=False) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def prepared_template(cluster: Cluster) -> str:
     """The name of a database in which Supabase's objects stand; nobody may stay connected to it."""

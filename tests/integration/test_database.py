@@ -12,11 +12,9 @@ import pytest
 from local.postgres import SUPERUSER, Cluster
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import doorway
-from tests.support.servers import own_cluster, stopped
+from tests.support.servers import stopped
 from worker.db import Database, current
 from worker.errors import DatabaseAway
-
-__all__ = ["own_cluster"]
 
 HANG = 20.0  # seconds after which a test is taken to hang; none comes near it
 

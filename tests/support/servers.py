@@ -7,16 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
-import pytest
 
 from local.postgres import Cluster
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """A server of one test, since it will be ill-treated."""
-    with Cluster.running(durable=False) as cluster:
-        yield cluster
 
 
 @contextmanager
