@@ -97,6 +97,30 @@ async def test_row_level_security_asks_with_the_claims_of_each_subscriber(
     assert seen == [("ann", 1), ("bob", 2), ("service", 1), ("service", 2)]
 
 
+async def test_a_key_kept_out_of_line_is_known_from_the_identity(
+    listener: Listener, session: asyncpg.Connection
+) -> None:
+    await execute(
+        session,
+        [
+            "create table files (path text, part int, note text, primary key (path, part))",
+            "alter table files alter path set storage external",
+            "alter table files enable row level security",
+            "create policy all_seen on files for select using (true)",
+            "alter publication supabase_realtime add table files",
+        ],
+    )
+    await listener.subscribe(ITEMS | {"table": "files"})
+    path = "p" * 2500
+
+    await session.execute("insert into files values ($1, 1, 'a')", path)
+    await session.execute("update files set note = 'b'")
+    changes = await listener.heard(session)
+
+    assert changes[-1]["record"] == {"path": path, "part": 1, "note": "b"}
+    assert changes[-1]["old_record"] == {"path": path, "part": 1}
+
+
 async def test_a_token_renewed_counts_from_the_next_change(
     listener: Listener, session: asyncpg.Connection
 ) -> None:

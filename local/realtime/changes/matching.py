@@ -181,7 +181,8 @@ async def _visible(
             and row.columns is not None
             and any(one.awaits(row.action) and passed[one][at] for one in members)
         ]
-        exists = await _exists(connection, table, [rows[at] for at in asked], role, claims)
+        candidates = [row for at in asked if (row := rows[at]) is not None]
+        exists = await _exists(connection, table, candidates, role, claims)
         hidden = {at for at, found in zip(asked, exists, strict=True) if not found}
         for one in members:
             seen[one] = [yes and at not in hidden for at, yes in enumerate(passed[one])]
@@ -191,34 +192,42 @@ async def _visible(
 async def _exists(
     connection: asyncpg.Connection,
     table: Table,
-    rows: Sequence[Encoded | None],
+    rows: Sequence[Encoded],
     role: str,
     claims: str,
 ) -> list[bool]:
-    if not rows:
-        return []
-    places = [
-        (at, column.name)
-        for at, column in enumerate(table.relation.columns)
-        if column.name in table.key
-    ]
+    """A key column that the WAL leaves out (unchanged TOAST) is not compared."""
+    keys = [at for at, c in enumerate(table.relation.columns) if c.name in table.key]
+    known: dict[tuple[int, ...], list[int]] = {}
+    for n, row in enumerate(rows):
+        values = row.columns or ()
+        known.setdefault(tuple(at for at in keys if values[at] is not UNCHANGED), []).append(n)
+    seen = [False] * len(rows)
+    for places, asked in known.items():
+        async with connection.transaction():
+            await connection.execute(
+                "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)",
+                role,
+                claims,
+            )
+            texts = [[_text(rows[n].columns or (), at) for at in places] for n in asked]
+            found = await connection.fetch(_lookup(table, places), *zip(*texts, strict=True))
+        for n, answer in zip(asked, found, strict=True):
+            seen[n] = answer["seen"]
+    return seen
+
+
+def _lookup(table: Table, places: Sequence[int]) -> str:
+    """For each key: is there such a row, for the role that asks?"""
+    columns = table.relation.columns
     same = " and ".join(
-        f"(v{n} is null or t.{_quoted(name)} = (v{n}::jsonb #>> '{{}}')::{table.types[at].cast})"
-        for n, (at, name) in enumerate(places)
+        f"t.{_quoted(columns[at].name)} = (v{n}::jsonb #>> '{{}}')::{table.types[at].cast}"
+        for n, at in enumerate(places)
     )
-    keys = [[_text(row.columns or (), at) for at, _ in places] for row in rows if row]
-    async with connection.transaction():
-        await connection.execute(
-            "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)",
-            role,
-            claims,
-        )
-        found = await connection.fetch(
-            f"select exists (select from {table.name} t where {same}) as seen "
-            f"from {_arrays(len(places), 0)} order by n",
-            *zip(*keys, strict=True),
-        )
-    return [row["seen"] for row in found]
+    return (
+        f"select exists (select from {table.name} t where {same}) as seen "
+        f"from {_arrays(len(places), 0)} order by n"
+    )
 
 
 def _text(values: Values, at: int) -> str | None:
