@@ -150,7 +150,7 @@ class ChangeFeed:
             if any(one.awaits(change.row.action) for one in waiting)
         ]
         found: list[list[Delivery]] = [[] for _ in changes]
-        if table is not None and table.published and wanted:
+        if table is not None and wanted:
             rows = await encode(connection, table, [changes[at] for at in wanted])
             matches = await match(connection, table, rows, waiting)
             for at, deliveries in zip(wanted, matches, strict=True):

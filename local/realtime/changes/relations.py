@@ -1,4 +1,4 @@
-"""What is known of a table: its columns, its key, who may read it, and whether it is published?"""
+"""What is known of a table: its columns, its key, who may read it?"""
 
 from __future__ import annotations
 
@@ -9,23 +9,18 @@ import asyncpg
 
 from local.realtime.changes.pgoutput import Relation
 
-PUBLICATION = "supabase_realtime"
 BYTEA = 17
 # What wal2json writes as a JSON number, so that NaN and infinities become null.
 FLOATS_AND_NUMERIC = frozenset({700, 701, 1700})
 
 TABLE = """
 select c.oid::regclass::text as name, c.relrowsecurity as secured,
-    exists (
-        select from pg_publication_tables
-        where pubname = $2 and schemaname = n.nspname and tablename = c.relname
-    ) as published,
     coalesce((
         select array_agg(a.attname::text)
         from pg_constraint k join pg_attribute a on a.attrelid = c.oid and a.attnum = any (conkey)
         where conrelid = c.oid and contype = 'p'
     ), '{}') as key
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
+from pg_class c
 where c.oid = $1
 """
 COLUMNS = """
@@ -60,7 +55,6 @@ class Table:
     relation: Relation
     name: str  # quoted where needed, for SQL
     secured: bool  # row-level security is enabled
-    published: bool
     key: frozenset[str]
     columns: Sequence[tuple[str, str]]  # name and typname, as they are now
     types: Sequence[ColumnType]  # of relation.columns
@@ -76,7 +70,7 @@ class Table:
 
 async def look_up(connection: asyncpg.Connection, relation: Relation) -> Table | None:
     """None when the table or one of its types is gone."""
-    found = await connection.fetchrow(TABLE, relation.oid, PUBLICATION)
+    found = await connection.fetchrow(TABLE, relation.oid)
     columns = await connection.fetch(COLUMNS, relation.oid)
     types = await connection.fetch(
         TYPES,
@@ -89,7 +83,6 @@ async def look_up(connection: asyncpg.Connection, relation: Relation) -> Table |
         relation=relation,
         name=found["name"],
         secured=found["secured"],
-        published=found["published"],
         key=frozenset(found["key"]),
         columns=[(row["name"], row["type"]) for row in columns],
         types=[ColumnType(row["oid"], row["cast"], row["shown"]) for row in types],

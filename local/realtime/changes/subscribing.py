@@ -9,10 +9,10 @@ from typing import Any
 import asyncpg
 
 from local.realtime.changes.filters import Filter
-from local.realtime.changes.relations import PUBLICATION
 from local.realtime.changes.sessions import is_lost
 from local.realtime.changes.wanted import Asked, SubscriptionRefused
 
+PUBLICATION = "supabase_realtime"
 MAX_IN_VALUES = 100
 KEYWORDS = ("null", "true", "false", "unknown")
 NOT_PUBLISHED = (
