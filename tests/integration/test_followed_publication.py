@@ -12,6 +12,7 @@ import pytest_asyncio
 from tests.support.changes import listening
 from tests.support.databases import FreshDatabase
 from tests.support.goldens import execute
+from tests.support.sockets import client, served
 
 ALL = {"event": "*", "schema": "*"}
 
@@ -121,3 +122,19 @@ async def test_a_table_added_later_stays_unseen_until_the_publication_is_looked_
         await session.execute("insert into items values (1, 'a')")
 
         assert await listener.heard(session) == []
+
+
+async def test_subscribers_on_the_socket_are_subscribed_again_and_told(
+    session: asyncpg.Connection, database: FreshDatabase
+) -> None:
+    await session.execute("alter publication supabase_realtime add table items")
+    async with served(database, publication_check=0.0) as server, client(server) as one:
+        await one.join("realtime:room", postgres_changes=[ALL])
+        first = await one.event("system")
+        await session.execute("alter publication supabase_realtime add table others")
+        again = await one.event("system")
+        await session.execute("insert into others values (1, 'b')")
+        change = await one.event("postgres_changes")
+
+    assert again.payload == first.payload
+    assert change.payload["data"]["table"] == "others"
