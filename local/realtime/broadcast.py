@@ -78,15 +78,15 @@ def tell_stored(server: Server, row: Mapping[str, Any]) -> None:
 
 async def can_write(channel: Channel, extension: Extension) -> bool:
     """Ask the policies once and remember it; an error of the database counts as no, this time."""
-    known = getattr(channel.rights, f"write_{extension}")
-    if known is not None:
-        return bool(known)
+    known = channel.rights.write
+    if extension in known:
+        return known[extension]
     try:
         allowed = await may_write(channel.server.pool, channel.claims, channel.name, extension)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        log.warning("channel_policies.failed", error=type(error).__name__)
+        log.warning("channel_policies.failed", reason=type(error).__name__)
         return False
-    setattr(channel.rights, f"write_{extension}", allowed)
+    known[extension] = allowed
     return allowed
 
 

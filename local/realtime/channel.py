@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import structlog
 
-from local.realtime.authorization import Reading, may_read
+from local.realtime.authorization import Extension, Reading, may_read
 from local.realtime.broadcast import receive_broadcast
 from local.realtime.limits import Window
 from local.realtime.postgres_changes import PostgresChanges
@@ -29,11 +29,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Rights:
-    """A channel's rights; None is not asked yet."""
+    """A channel's rights; what is not in `write` was not asked yet."""
 
     read: Reading
-    write_broadcast: bool | None
-    write_presence: bool | None
+    write: dict[Extension, bool]
 
 
 class Channel:
@@ -188,17 +187,17 @@ class Channel:
         try:
             reading = await may_read(self.server.pool, self.claims, self.name)
         except asyncpg.PostgresError as error:
-            log.warning("channel_policies.failed", sqlstate=error.sqlstate)
+            log.warning("channel_policies.failed", reason=type(error).__name__)
             reading = Reading(broadcast=False, presence=False)
         if not (reading.broadcast or reading.presence):
             text = f"You do not have permissions to read from this Channel topic: {self.name}"
             raise TokenRefused("Unauthorized", text)
-        return Rights(reading, None, None)
+        return Rights(reading, {})
 
 
 def everything() -> Rights:
     """The rights on a public channel."""
-    return Rights(Reading(broadcast=True, presence=True), True, True)
+    return Rights(Reading(broadcast=True, presence=True), {"broadcast": True, "presence": True})
 
 
 def _lost(before: Reading, now: Reading) -> bool:

@@ -146,6 +146,7 @@ class Connection:
                 data: str | bytes = message.data
                 return data
             if message.type is WSMsgType.PING:
+                await self.server.faults.thawed.wait()
                 await self._socket.pong(message.data)
             elif message.type is not WSMsgType.PONG:
                 raise ClientGone

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+TOO_FAST = "You have exceeded your rate limit"
 TOO_BIG = "Payload size exceeds tenant limit"
 PREFIXES = ("/realtime/v1", "")  # through the gateway, and as the server itself has them
 
@@ -53,6 +54,8 @@ async def _batch(server: Server, request: web.Request) -> web.Response:
         return _unauthorized()
     except Unreadable:
         return _message(400, "Bad Request")
+    if server.rates.events.triggered:
+        return _message(429, TOO_FAST)
     messages = body.get("messages") if isinstance(body, dict) else None
     errors = _batch_errors(messages, server.settings.max_payload)
     if errors is not None or not isinstance(messages, list):
@@ -77,6 +80,7 @@ def _tell(server: Server, message: Mapping[str, Any], *, private: bool) -> None:
     payload = {"event": message["event"], "payload": message["payload"], "type": "broadcast"}
     if message.get("id") is not None:
         payload["meta"] = {"id": message["id"]}
+    server.rates.events.count()
     tell(server, Topic(message["topic"], private), payload)
 
 
@@ -121,11 +125,14 @@ async def _single(server: Server, request: web.Request) -> web.Response:
         message = UserBroadcast(request.match_info["event"], to_json(payload), is_json=True)
     else:
         return _message(415, "Unsupported Media Type")
+    if server.rates.events.triggered:
+        return _message(429, TOO_FAST)
     if size(message) > server.settings.max_payload:
         return web.json_response({"errors": {"payload": [TOO_BIG]}}, status=422)
     topic = Topic(request.match_info["topic"], request.query.get("private") == "true")
     if topic.private and not await _may_write(server, claims, topic.name):
         return _message(403, "Unauthorized")
+    server.rates.events.count()
     tell(server, topic, message)
     return web.Response(status=202)
 

@@ -39,12 +39,15 @@ async def test_a_frozen_server_neither_reads_nor_writes_until_it_thaws(realtime:
         await one.join("realtime:room")
         realtime.faults.freeze()
         await one.push("phoenix", "heartbeat", {}, ref="late")
+        pong = asyncio.ensure_future(await one.socket.ping())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):  # what is measured: nothing comes
                 await one.hear()
+        assert not pong.done()
         realtime.faults.thaw()
 
         assert (await one.hear()).ref == "late"
+        await pong
 
 
 @pytest.mark.parametrize("code", [1000, 1011])

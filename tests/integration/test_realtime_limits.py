@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -9,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from local.realtime.limits import Limits
 from tests.support.databases import FreshDatabase
 from tests.support.policies import admin
-from tests.support.sockets import address, client, served
+from tests.support.sockets import address, client, served, token
 
 ROOM = "realtime:room"
 NEVER = 1e6  # seconds: the tests end the ticks themselves
@@ -111,3 +112,20 @@ async def test_too_many_presence_calls_of_one_channel_end_it(database: FreshData
 
         assert [h.event for h in heard] == ["phx_reply", "phx_reply", "system", "phx_close"]
         assert heard[2].payload["message"] == "Client presence rate limit exceeded"
+
+
+async def test_too_many_broadcasts_over_http_are_429(database: FreshDatabase) -> None:
+    limits = Limits(events=1 / NEVER, tick=NEVER)
+    async with (
+        served(database, limits=limits) as server,
+        httpx.AsyncClient(
+            base_url=server.url, headers={"apikey": token()}, trust_env=False
+        ) as http,
+    ):
+        accepted = await http.post("/api/broadcast/room/events/e", json={})
+        server.rates.tick()
+        single = await http.post("/api/broadcast/room/events/e", json={})
+        batch = await http.post("/api/broadcast", json={"messages": []})
+
+    assert [a.status_code for a in (accepted, single, batch)] == [202, 429, 429]
+    assert single.json() == {"message": "You have exceeded your rate limit"}
