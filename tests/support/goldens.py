@@ -82,6 +82,32 @@ def _written(value: Any) -> str:
     return json.dumps(value, default=lambda number: {"number": format(number, "f")})
 
 
+EMPTY = """
+do $$
+declare
+    schema text;
+begin
+    for schema in
+        select nspname from pg_namespace
+        where nspname !~ '^pg_' and nspname not in (
+            'information_schema', 'auth', 'realtime', 'tidemark_local', 'extensions'
+        )
+    loop
+        execute format('drop schema %I cascade', schema);
+    end loop;
+    create schema public;
+    drop publication if exists supabase_realtime;
+end
+$$
+"""
+
+
+async def emptied(connection: asyncpg.Connection) -> None:
+    """Drop what a case made; `prepare` then brings back what Supabase has."""
+    await connection.execute("rollback; set client_min_messages = warning")
+    await connection.execute(EMPTY)
+
+
 async def execute(connection: asyncpg.Connection, statements: Sequence[str]) -> None:
     for statement in statements:
         await connection.execute(statement)
