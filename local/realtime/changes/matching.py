@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from local.realtime.changes.filters import Filter
-from local.realtime.changes.payload import Select, payload, refusal, refused, view
+from local.realtime.changes.payload import Select, View, payload, refusal, refused, view
 from local.realtime.changes.pgoutput import UNCHANGED, Values
 from local.realtime.changes.relations import Table
 from local.realtime.changes.values import Encoded
@@ -73,18 +73,21 @@ async def match(
         for select in sorted({one.asked.select for one in members}, key=_order):
             group = [one for one in members if one.asked.select == select]
             sees = view(table, readable, select)
-            for at, row in enumerate(rows):
-                awaiting = [one for one in group if one.awaits(row.action)]
-                error = errors[at]
-                if error is None:
-                    awaiting = [one for one in awaiting if passed[one][at]]
+            for at, (row, error) in enumerate(zip(rows, errors, strict=True)):
+                # Nobody's filters apply to a row that nobody gets to see.
+                awaiting = [
+                    one
+                    for one in group
+                    if one.awaits(row.action) and (error is not None or passed[one][at])
+                ]
                 if awaiting:
-                    secured = table.secured
-                    data = (
-                        payload(sees, row, secured) if error is None else refusal(table, row, error)
-                    )
+                    data = _data(table, row, sees, error)
                     found[at].append(Delivery(data, awaiting))
     return found
+
+
+def _data(table: Table, row: Encoded, sees: View, error: str | None) -> bytes:
+    return payload(sees, row, table.secured) if error is None else refusal(table, row, error)
 
 
 def _order(select: Select) -> str:
