@@ -296,6 +296,25 @@ async def test_a_lost_connection_is_said_and_the_next_run_goes_on(
     assert titles(changes) == ["seen"]
 
 
+async def test_the_slot_advances_while_changes_keep_coming(
+    listener: Listener, session: asyncpg.Connection
+) -> None:
+    await listener.subscribe(ITEMS)
+    first = await session.fetchval("select pg_current_wal_lsn()::text")
+    advanced = """
+        with written as (insert into items values ($1) returning id)
+        select confirmed_flush_lsn > $2::text::pg_lsn from pg_replication_slots, written
+        where database = current_database()
+    """
+
+    # Never a pause in which a feed that only answers in silence would answer.
+    for number in range(10_000):
+        if await session.fetchval(advanced, number, first):
+            break
+
+    assert number < 9_999
+
+
 async def test_a_cancelled_feed_leaves_no_slot_and_no_connection(
     session: asyncpg.Connection, database: FreshDatabase
 ) -> None:

@@ -15,8 +15,8 @@ from psycopg2.extras import LogicalReplicationConnection
 from local.realtime.changes.sessions import APPLICATION, VALUE_SETTINGS, FeedLost
 
 PUBLICATIONS = '"tidemark_local","supabase_realtime_messages_publication"'
-# Seconds of silence. Feedback lets the slot advance, and it wakes a sender that slept through the
-# flush it should have sent: seen once in some 100,000 changes at full speed on PostgreSQL 18.
+# Seconds. It lets the slot advance, and in a silence it wakes a sender that slept through a flush
+# it should have sent: seen once in some 100,000 changes at full speed on PostgreSQL 18.
 FEEDBACK = 0.25
 BATCH = 500  # messages at most, so that a long transaction does not sit in memory as a whole
 
@@ -27,7 +27,8 @@ class Stream:
     def __init__(self, cursor: Any, readable: asyncio.Event) -> None:
         self._cursor = cursor  # a ReplicationCursor; its types know no send_feedback
         self._readable = readable
-        self._seen = 0  # the position that all messages handed out were before
+        self._seen = 0  # the position up to which everything has been handed out
+        self._answered = 0.0
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
         """
@@ -41,6 +42,8 @@ class Stream:
                 await asyncio.sleep(0)  # a busy slot must not starve the sockets
             else:
                 await self._wait()
+            if asyncio.get_running_loop().time() - self._answered >= FEEDBACK:
+                self._answer()
 
     def _arrived(self) -> list[bytes]:
         self._readable.clear()
@@ -57,13 +60,16 @@ class Stream:
         return batch
 
     async def _wait(self) -> None:
-        try:
-            # Not wait_for: in Python 3.11 it forgets a cancellation that comes with the data.
+        # Not wait_for: in Python 3.11 it forgets a cancellation that comes with the data.
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FEEDBACK):
                 await self._readable.wait()
-        except TimeoutError:
-            with _losses():
-                self._cursor.send_feedback(flush_lsn=self._seen, force=True)
+
+    def _answer(self) -> None:
+        """Let the slot advance past what has been handed out, or it would keep all WAL since."""
+        with _losses():
+            self._cursor.send_feedback(flush_lsn=self._seen, force=True)
+        self._answered = asyncio.get_running_loop().time()
 
 
 @contextlib.asynccontextmanager
