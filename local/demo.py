@@ -30,7 +30,7 @@ _SETTINGS = Settings(subscribed_delay=(0.2, 0.2))
 _REFRESH = 0.5  # seconds
 _A_DAY = 86_400.0  # seconds
 _LOG_BYTES = 10_000_000
-_DRAIN = 20.0  # seconds the audit may take to catch up once the traffic has ended
+_PATIENCE = 5.0  # seconds without a new audit row, after which no more is expected
 
 
 class DemoFailed(Exception):
@@ -51,7 +51,12 @@ class Demo:
 
     @property
     def env(self) -> dict[str, str]:
-        settings = {"PORT": str(self.port), "HOST": "127.0.0.1", "LOG_FORMAT": "json"}
+        settings = {
+            "PORT": str(self.port),
+            "HOST": "127.0.0.1",
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": "debug",
+        }
         return {**os.environ, **self.stack.env, **settings}
 
 
@@ -164,13 +169,14 @@ async def watch(demo: Demo, console: Console, seconds: float | None) -> None:
 
 
 async def drained(connection: asyncpg.Connection, after: int) -> truth.Comparison:
-    """Compare once the audit has caught up with the traffic, or has had `_DRAIN` seconds to."""
-    deadline = time.monotonic() + _DRAIN
-    while True:
-        comparison = await truth.compare(connection, after)
-        if comparison.missing == 0 or time.monotonic() > deadline:
-            return comparison
+    """Compare once the audit has caught up with the traffic, or grows no more."""
+    patience = _PATIENCE
+    comparison = await truth.compare(connection, after)
+    while comparison.missing and patience > 0:
         await asyncio.sleep(_REFRESH)
+        before, comparison = comparison, await truth.compare(connection, after)
+        patience = patience - _REFRESH if comparison == before else _PATIENCE
+    return comparison
 
 
 async def read_figures(port: int) -> screen.Figures:

@@ -140,4 +140,4 @@ async def worker_process(
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
+    return {**kept, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}

@@ -138,7 +138,7 @@ class LiveLane:
                 seconds = time.monotonic() - began
                 metrics.handler_seconds.labels(name).observe(seconds)
                 metrics.events_handled.labels(name, "done").inc()
-                said.info("handler.finished", attempt=attempt, seconds=round(seconds, 6))
+                said.debug("handler.finished", attempt=attempt, seconds=round(seconds, 6))
                 return effects
         raise AssertionError("counting has no end")
 
