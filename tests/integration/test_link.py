@@ -256,6 +256,28 @@ async def test_what_may_have_been_a_change_opens_and_closes_a_gap() -> None:
     assert [reason for reason, _, _ in ear.opened] == ["start", "frame unreadable"]
 
 
+async def test_a_flood_of_garbage_is_one_gap_until_that_gap_is_handled() -> None:
+    beaten = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.until("phx_join")
+        for _ in range(5000):
+            await peer.connection.send("garbage")
+        await peer.until("heartbeat")  # so it has read them all
+        beaten.set()
+        await peer.connection.send("garbage")
+        await peer.be_good()
+
+    ear = Ear()
+    ear.listens.clear()
+    async with scripted(script) as url, running(make(url, ear)):
+        await beaten.wait()
+        assert len(ear.opened) <= 3
+        ear.listens.set()
+        assert (await ear.next_gap()).reason == "start"
+        assert (await ear.next_gap()).reason == "frame unreadable"
+
+
 async def test_a_withheld_change_is_a_gap_of_its_table_and_said_once() -> None:
     async def script(peer: Peer) -> None:
         await peer.until("phx_join")

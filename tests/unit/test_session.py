@@ -152,6 +152,7 @@ def test_any_frame_counts_as_life() -> None:
     it.heard = True  # what the link does for each frame it reads
 
     assert server.tick(45) == []
+    assert it.healthy, "what was heard after a heartbeat proves it"
     assert server.tick(50) == ["heartbeat"]
     assert it.round_trip is None, "nobody answered it"
 
