@@ -1,0 +1,143 @@
+"""Does a subscriber on the socket get what the real server was seen delivering?"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+
+from local.database import prepare
+from local.postgres import Cluster
+from local.realtime.server import Server
+from tests.support.databases import FreshDatabase, cloned
+from tests.support.goldens import (
+    CLAIMS,
+    ROLE,
+    Case,
+    Outcome,
+    alike,
+    cases,
+    differences,
+    emptied,
+    exact,
+    known_differences,
+    run,
+)
+from tests.support.sockets import address, served, token
+from worker.realtime import protocol
+from worker.realtime.events import CARRIERS, Decoder
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CASES = [*cases("postgres_changes.jsonl"), *cases("filters.jsonl")]
+KNOWN = known_differences()
+OUTCOMES: dict[str, Outcome] = {}  # alike cases are run together, by the first that is asked for
+MARK = "select realtime.send('{}', 'mark', $1, false)"
+_numbers = itertools.count(1)
+
+
+class Subscriber:
+    """A socket of version 2, with a channel for each case of a group."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._decoder = Decoder(())
+        self._cases: dict[str, tuple[str, list[int]]] = {}  # topic → case, ids of its bindings
+        self._changes: dict[str, list[Any]] = {}
+
+    async def listen(self, case: Case) -> str | None:
+        """Join; return the text of the `system` message when it is an error."""
+        topic = f"realtime:{case.name}"
+        response = await self._join(
+            topic,
+            {"config": {"postgres_changes": [case.subscription]}}
+            | {"access_token": token(ROLE, sub=CLAIMS["sub"])},
+        )
+        ids = [int(binding["id"]) for binding in response["postgres_changes"]]
+        self._cases[topic] = case.name, ids
+        while (said := await self._next())[2:4] != [topic, "system"]:
+            pass
+        assert said[4]["extension"] == "postgres_changes"
+        return None if said[4]["status"] == "ok" else str(said[4]["message"])
+
+    async def heard(self, session: asyncpg.Connection) -> dict[str, list[Any]]:
+        """All changes by case, once everything committed before this call has come."""
+        name = f"mark-{next(_numbers)}"
+        await self._join(f"realtime:{name}", {"config": {}})
+        await session.execute(MARK, name)
+        while (await self._next())[2:4] != [f"realtime:{name}", "broadcast"]:
+            pass
+        return self._changes
+
+    async def _join(self, topic: str, payload: dict[str, Any]) -> Any:
+        await self._socket.send(json.dumps(["1", "1", topic, "phx_join", payload]))
+        while (said := await self._next())[2:4] != [topic, "phx_reply"]:
+            pass
+        assert said[4]["status"] == "ok"
+        return said[4]["response"]
+
+    async def _next(self) -> list[Any]:
+        """The next frame, which the worker's decoder takes as well; a change is kept too."""
+        data = await self._socket.recv()
+        raw = data.encode() if isinstance(data, str) else data
+        frame = protocol.decode(raw)
+        if frame.event in CARRIERS:
+            self._decoder.read(frame, raw)
+        if isinstance(data, bytes):
+            return [None, None, frame.topic, frame.event, frame.payload]
+        message: list[Any] = exact(data)
+        if frame.event == "postgres_changes":
+            self._keep(frame.topic, message[4])
+        return message
+
+    def _keep(self, topic: str, payload: dict[str, Any]) -> None:
+        case, ids = self._cases[topic]
+        assert [int(id) for id in payload["ids"]] == ids
+        if payload["data"]["schema"] != "realtime":  # `for all tables` publishes the marks too
+            self._changes.setdefault(case, []).append(payload["data"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def golden_database(cluster: Cluster, prepared_template: str) -> AsyncIterator[FreshDatabase]:
+    """One for all cases, emptied after each: copying one takes longer than a case."""
+    async with cloned(cluster, prepared_template) as database:
+        yield database
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def golden_server(golden_database: FreshDatabase) -> AsyncIterator[Server]:
+    async with served(golden_database) as server:
+        yield server
+
+
+async def outcome(case: Case, database: FreshDatabase, server: Server) -> Outcome:
+    if case.name not in OUTCOMES:
+        session = await asyncpg.connect(database.admin_url)
+        try:
+            async with connect(address(server), proxy=None, max_size=None) as socket:
+                subscriber = Subscriber(socket)
+                ran = await run(
+                    alike(case, CASES),
+                    session,
+                    subscriber.listen,
+                    lambda: subscriber.heard(session),
+                )
+        finally:
+            await emptied(session)
+            await session.close()
+            await prepare(database.admin_url)
+        OUTCOMES.update(ran)
+    return OUTCOMES[case.name]
+
+
+@pytest.mark.parametrize("case", [one for one in CASES if one.name not in KNOWN], ids=str)
+async def test_a_subscriber_reads_what_the_real_server_sent(
+    case: Case, golden_database: FreshDatabase, golden_server: Server
+) -> None:
+    assert not differences(case, await outcome(case, golden_database, golden_server))
