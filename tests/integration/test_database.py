@@ -136,6 +136,22 @@ async def test_it_comes_back_by_itself_after_an_outage(cluster: Cluster) -> None
         await pool.close()
 
 
+async def test_a_goodbye_between_two_statements_is_an_outage(cluster: Cluster) -> None:
+    async with doorway(cluster.port) as door:
+        door.hides_ends = True  # the end of the stream comes after the goodbye, at times much later
+        pool, direct = Database(_through(cluster, door.port)), Database(cluster.url(role=SUPERUSER))
+        with pytest.raises(DatabaseAway, match="the server ended the session"):
+            async with pool.transaction() as connection, direct.connection() as other:
+                pid = await connection.fetchval("select pg_backend_pid()")
+                await other.fetchval("select pg_terminate_backend($1, 5000)", pid)
+                await door.ended.wait()
+                await other.fetchval("select 1")  # by then the goodbye was read
+                await connection.execute("select 1")
+        await pool.ping()
+        await pool.close()
+        await direct.close()
+
+
 async def test_a_hung_server_is_noticed_in_time(own_cluster: Cluster) -> None:
     pool = Database(own_cluster.url(role=SUPERUSER), size=2, connect_timeout=0.3)
     await pool.ping()

@@ -29,6 +29,8 @@ class Doorway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.knocked = asyncio.Event()  # somebody was let in
+        self.ended = asyncio.Event()  # the server has hung up, and this was hidden
+        self.hides_ends = False  # whoever was hung up on is not told
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._enter, HOST, self.port)
@@ -88,6 +90,9 @@ class Doorway:
                 await self._passing.wait()
                 writer.write(data)
                 await writer.drain()
+        if self.hides_ends:
+            self.ended.set()
+            return
         with suppress(OSError, RuntimeError):
             writer.close()
 

@@ -6,8 +6,9 @@ import ssl
 
 import asyncpg
 
-# Whatever keeps us from being let in is mended by waiting or by an operator, never by the event.
-CONNECTING = (
+# What the driver raises. What keeps us from being let in is mended by waiting or by an operator,
+# never by the event.
+RAISED = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -24,6 +25,10 @@ _GONE = (
     TimeoutError,  # no answer within query_timeout
 )
 
+# The server said goodbye between two statements and the end of the stream has not come yet:
+# asyncpg then waits for a word that never comes, and refuses the next statement with this.
+_OUT_OF_STEP = "cannot switch to state"
+
 
 def in_use(error: Exception, *, closed: bool) -> str | None:
     """Why a lent connection is of no use any more; None if the statement was at fault."""
@@ -33,6 +38,8 @@ def in_use(error: Exception, *, closed: bool) -> str | None:
         return _said(error)
     if isinstance(error, asyncpg.InterfaceError) and closed:
         return "the connection was closed"
+    if isinstance(error, asyncpg.InternalClientError) and _OUT_OF_STEP in str(error):
+        return "the server ended the session"
     return None
 
 

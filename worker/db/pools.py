@@ -122,7 +122,7 @@ class Database:
         try:
             async with asyncio.timeout(timeout):
                 await self._pool.close()  # cuts the rest when it is cancelled
-        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except outage.RAISED:  # TimeoutError is one of them
             self._pool.terminate()
 
     def terminate(self) -> None:
@@ -148,7 +148,7 @@ class Database:
                 self._pool = self._new_pool()
             pool = await self._pool  # opens nothing: the pool begins empty
             return await pool.acquire(timeout=self.connect_timeout)
-        except outage.CONNECTING as error:
+        except outage.RAISED as error:
             raise DatabaseAway(f"{self._why(error)} [{self.address!r}]") from error
 
     def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
@@ -175,7 +175,7 @@ class Database:
         assert self._pool is not None  # it lent the connection
         try:
             await self._pool.release(connection, timeout=TIDY_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except outage.RAISED as error:
             log.debug("connection.cut", reason=type(error).__name__)
 
 
@@ -184,7 +184,7 @@ async def _undo(connection: Connection, transaction: Transaction) -> None:
     try:
         async with asyncio.timeout(TIDY_SECONDS):
             await transaction.rollback()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except outage.RAISED:
         if not _is_closed(connection):
             connection.terminate()
 
