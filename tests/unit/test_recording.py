@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from worker.errors import CommandFailed, FrameError
 from worker.event import Gap
-from worker.realtime.events import Hidden
+from worker.hidden import Hidden
 from worker.realtime.gaps import Scope, gap
 from worker.realtime.protocol import decode, encode, encode_user_broadcast
 from worker.replay.recording import frame_line, gap_line, header, read, read_header

@@ -9,7 +9,7 @@ import pytest
 from worker import Broadcast, Change, Effects, Gap
 from worker.cache import Caches, Recall
 from worker.errors import CommandFailed
-from worker.realtime.events import Hidden
+from worker.hidden import Hidden
 from worker.realtime.gaps import Scope, gap
 from worker.realtime.protocol import encode
 from worker.replay.recording import frame_line, gap_line, header

@@ -13,7 +13,7 @@ import structlog
 
 from ..errors import CommandFailed
 from ..event import Event, Gap
-from ..realtime.events import Hidden
+from ..hidden import Hidden
 from ..realtime.link import Link
 from ..subscription import Subscription
 from .recording import frame_line, gap_line, header

@@ -13,7 +13,7 @@ import orjson
 
 from ..errors import CommandFailed, FrameError
 from ..event import Gap
-from ..realtime.events import Hidden
+from ..hidden import Hidden
 from ..realtime.protocol import (
     USER_BROADCAST,
     USER_BROADCAST_PUSH,

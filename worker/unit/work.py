@@ -14,7 +14,7 @@ from ..cache import Caches
 from ..db import Connection, Database
 from ..effects import KINDS, Batch, DeadLetter, Drop, Effects, Put
 from ..errors import DatabaseAway
-from ..realtime.events import Hidden
+from ..hidden import Hidden
 from . import blame
 from .pieces import Piece, cut
 from .writing import Handled, already_handled, write, write_dead
