@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def die_with_parent() -> None:
-    """For `preexec_fn`: be told to stop when the parent is gone, even by SIGKILL (Linux only)."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
+    """
+    For `preexec_fn`: have the kernel send the child that signal when we are gone, even by SIGKILL.
+
+    It belongs to the thread that starts the child. Linux only; None elsewhere.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def ask_the_kernel() -> None:
+        # The child calls it after setuid, which would clear it.
+        prctl(_PR_SET_PDEATHSIG, how)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask_the_kernel
 
 
 @asynccontextmanager
@@ -42,7 +55,7 @@ async def child(
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=die_with_parent,
+        preexec_fn=dying_with_us(signal.SIGTERM),
     )
     try:
         yield process

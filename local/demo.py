@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -22,6 +21,7 @@ from rich.live import Live
 
 from . import screen, truth
 from .child import child, stop
+from .postgres import free_port
 from .realtime.settings import Settings
 from .stack import Stack, running
 
@@ -70,7 +70,7 @@ async def demonstrate(data: Path, seconds: float | None, rate: float, seed: int)
     console = Console()
     console.print("starting PostgreSQL and Realtime …", style="dim")
     async with running(data, _SETTINGS) as stack:
-        demo = Demo(stack, free_port(), data / "worker.log", begun)
+        demo = Demo(stack, free_port(0), data / "worker.log", begun)
         with told_to_stop(demo.stopping):
             await migrate(demo)
             return await show(demo, console, seconds, rate, seed)
@@ -209,11 +209,3 @@ def told_to_stop(stopping: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +19,11 @@ from urllib.parse import quote
 import psutil
 import structlog
 
+from local.child import dying_with_us
 from local.leftover import stop_leftover, sweep
 from local.place import THROW_AWAY, Place, PostgresError, locked, new_file, prepare_place
 
-__all__ = ["SUPERUSER", "Cluster", "PostgresError"]
+__all__ = ["SUPERUSER", "Cluster", "PostgresError", "free_port"]
 
 log = structlog.get_logger()
 
@@ -225,24 +224,9 @@ def _launch(place: Place, settings: Mapping[str, str]) -> subprocess.Popen[bytes
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C in the terminal is for us: we stop it in order
-            preexec_fn=_dies_with_us(),
+            preexec_fn=dying_with_us(signal.SIGQUIT),  # the stop that nothing can delay
             **place.as_server(),
         )
-
-
-def _dies_with_us() -> Callable[[], None] | None:
-    """Linux: what makes the kernel tell the server when we are gone, SIGKILL included."""
-    if sys.platform != "linux":
-        return None  # the next start finds the leftover by its directory
-    prctl, set_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
-
-    def ask_the_kernel() -> None:
-        # After setuid, which would clear it. SIGQUIT is the stop that nothing can delay.
-        prctl(set_death_signal, signal.SIGQUIT)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_the_kernel
 
 
 def _ready(place: Place, server: subprocess.Popen[bytes], deadline: float) -> bool:

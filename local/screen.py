@@ -119,7 +119,6 @@ def summary(figures: Figures, comparison: Comparison, seconds: float, worker_log
         else f"audit rows and changes DISAGREE: {comparison.missing} missing, "
         f"{comparison.unexpected} unexpected, {comparison.different} different"
     )
-    width = max(len(name) for name, _ in rows(figures)) + 2
     facts = [
         ("changes committed", f"{comparison.changes}"),
         ("audit rows written", f"{comparison.audited}"),
