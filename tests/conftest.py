@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,6 +14,18 @@ from local.realtime.server import Server
 from tests.support.databases import FreshDatabase, administering, cloned, database_of
 from tests.support.sockets import served
 from worker.db.migrate import default_directory, migrate
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """
+    Let the processes that tests start hear SIGINT.
+
+    A shell has its background jobs ignore it, they hand that on to what they start, and the
+    worker leaves ignored what it finds ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
