@@ -21,6 +21,7 @@ KINDS = [
     "not a list",
     "not json",
     "not utf-8",
+    "too deep",
     "too short",
     "unknown event",
     "wrong types",
@@ -29,6 +30,7 @@ KINDS = [
 
 def broken_frames(topic: str) -> list[str | bytes]:
     huge = "x" * (4 * 1024 * 1024)
+    deep = f"{'[' * 900}1{']' * 900}"
     return [
         "this is not JSON hunter2",
         '{"an": "object", "hunter2": 1}',
@@ -40,6 +42,7 @@ def broken_frames(topic: str) -> list[str | bytes]:
         f'[null, null, "{topic}", "system", ["hunter2"]]',
         f'[null, null, "{topic}", "phx_reply", "hunter2"]',
         f'[null, null, "{topic}", "broadcast", "{huge}"]',
+        f'[null, null, "{topic}", "broadcast", {{"event": "e", "payload": {deep}}}]',
         b"\xff\xfe hunter2",
         b"",
     ]

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import FrameError
-from worker.realtime.protocol import decode, encode, encode_user_broadcast
+from worker.realtime.protocol import DEEPEST, decode, encode, encode_user_broadcast
 
 KINDS = {
     "empty",
     "not utf-8",
     "not json",
+    "too deep",
     "not a list",
     "too short",
     "wrong types",
@@ -67,7 +68,7 @@ def test_a_number_that_no_double_holds_is_its_text(number: str) -> None:
         (b'[null,null,"t","e",{"v":NaN}]', "not json"),
         (b'[null,null,"t","e",{"v":1e400,"w":Infinity}]', "not json"),
         (b'[null,null,"t","e",{"v":"\\ud800"}]', "not json"),
-        (b"[" * 100_000, "not json"),
+        (b"[" * 100_000, "too deep"),
         ('[null,null,"t","e",{}]'.encode("utf-16"), "not utf-8"),
         (b'{"topic":"t","event":"e","payload":{},"ref":null}', "not a list"),
         (b"null", "not a list"),
@@ -87,6 +88,30 @@ def test_a_number_that_no_double_holds_is_its_text(number: str) -> None:
 )
 def test_what_cannot_be_read_is_named_by_its_kind(raw: bytes, kind: str) -> None:
     assert kind_of(raw) == kind
+
+
+def nested(levels: int, inside: str = "") -> bytes:
+    return f"{'[' * levels}{inside}{']' * levels}".encode()
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 300, 1000, 100_000])
+@pytest.mark.parametrize("inside", ["", "1e400"])
+def test_what_is_nested_too_deep_to_be_written_again_is_not_read(levels: int, inside: str) -> None:
+    text = b'[null,null,"t","e",{"v":%s}]' % nested(levels - 2, inside)
+
+    assert (
+        kind_of(text) == kind_of(b"\x04\x01\x01\x00\x01te" + nested(levels, inside)) == "too deep"
+    )
+
+
+def test_as_deep_as_that_is_read() -> None:
+    text = decode(
+        b'[null,null,"t","e",{"v":%s,"w":[%s]}]' % (nested(DEEPEST - 2), b"[],{}," * 99 + b"1")
+    )
+    binary = decode(b"\x04\x01\x01\x00\x01te" + nested(DEEPEST))
+
+    assert text.payload["v"] == orjson.loads(nested(DEEPEST - 2))
+    assert binary.payload["payload"] == orjson.loads(nested(DEEPEST))
 
 
 def test_a_json_broadcast_in_binary_form_reads_like_its_text_form() -> None:

@@ -25,9 +25,17 @@ _LENGTHS: Final = {
     USER_BROADCAST_PUSH: 6,
     USER_BROADCAST: 4,
 }
+# Levels of arrays and objects in each other. What is made of a frame (an audit row, a dead letter)
+# is written as JSON again, which orjson does down to 254 levels, and walked by recursion.
+DEEPEST: Final = 128
+
 _JSON: Final = 1  # encoding byte of kinds 3 and 4: 0 is binary, anything else JSON
 
 Ref = str | None
+
+
+class TooDeep(ValueError):
+    """JSON of more than DEEPEST levels."""
 
 
 class Frame:
@@ -73,8 +81,8 @@ def decode(raw: bytes) -> Frame:
     """
     Read one frame, text or binary: the first byte tells which.
 
-    Raises FrameError with one of the kinds `empty`, `not utf-8`, `not json`, `not a list`,
-    `too short`, `wrong types`, `truncated`.
+    Raises FrameError with one of the kinds `empty`, `not utf-8`, `not json`, `too deep`,
+    `not a list`, `too short`, `wrong types`, `truncated`.
     """
     if not raw:
         raise FrameError("empty")
@@ -84,8 +92,8 @@ def decode(raw: bytes) -> Frame:
         parts = loads(raw)
     except UnicodeDecodeError:
         raise FrameError("not utf-8") from None
-    except ValueError:
-        raise FrameError("not json") from None
+    except ValueError as error:
+        raise _not_read(error) from None
     if type(parts) is not list:
         raise FrameError("not a list")
     if len(parts) < 5:
@@ -106,21 +114,46 @@ def loads(raw: bytes) -> Any:
     """
     Read JSON. Integers of 64 bits are exact; a number beyond a double becomes its text.
 
-    Raises ValueError (UnicodeDecodeError for bad UTF-8).
+    Raises ValueError (UnicodeDecodeError for bad UTF-8, TooDeep).
     """
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return _loads_big_numbers(raw.decode())
+        value = _loads_big_numbers(raw.decode())
+    # Counting is all that a frame as they come pays for it.
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in (dict, list)
+        ]
+        if not level:
+            return
+    raise TooDeep
+
+
+def _not_read(error: ValueError) -> FrameError:
+    return FrameError("too deep" if isinstance(error, TooDeep) else "not json")
 
 
 def _loads_big_numbers(text: str) -> Any:
     """orjson refuses what no double holds, and a Postgres numeric may have 131,072 digits."""
     try:
         value = json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_refuse)
+    except RecursionError:
+        raise TooDeep from None
+    try:
         orjson.dumps(value)  # what could not be written again is not read: half a surrogate pair
-    except (RecursionError, TypeError):
-        raise ValueError("not json") from None
+    except TypeError as error:
+        raise TooDeep if "Recursion" in str(error) else ValueError("not json") from None
     return value
 
 
@@ -181,6 +214,6 @@ def _broadcast(event: str, meta: str, data: bytes, *, is_json: bool) -> dict[str
             payload["payload"] = loads(data)
         if meta:
             payload["meta"] = orjson.loads(meta)
-    except ValueError:
-        raise FrameError("not json") from None
+    except ValueError as error:
+        raise _not_read(error) from None
     return payload
