@@ -366,7 +366,7 @@ def test_an_error_the_server_mends_itself_is_waited_for() -> None:
     assert state(it) is State.READY
 
 
-def test_an_error_the_server_does_not_mend_is_asked_again_seldom() -> None:
+def test_tables_the_server_does_not_watch_are_asked_for_again_in_a_minute() -> None:
     it = session(LEADS, heartbeat=10_000)
     server = Server(it)
     server.tick(0)
@@ -376,7 +376,7 @@ def test_an_error_the_server_does_not_mend_is_asked_again_seldom() -> None:
     server.system("leads", message, 1, status="error")
 
     assert it.moves[-1] == Moved("leads", State.JOINED, State.REFUSED, message)
-    assert it.deadline == 301
+    assert it.deadline == 61
 
 
 def test_a_join_refused_for_good_is_asked_again_seldom() -> None:

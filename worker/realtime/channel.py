@@ -39,6 +39,7 @@ class Timing:
     subscribed: float = 30.0  # from the join's answer to `Subscribed to PostgreSQL`
     degraded: float = 60.0  # for the server to mend it; it tries again every 5 to 10
     refused: float = 300.0  # before asking again what was refused for good
+    unwatched: float = 60.0  # before asking again for tables not there: a migration brings them
     closing: float = 10.0  # from a fatal message to the `phx_close` it announces
     pace: float = 0.05  # between two joins: they are limited by the second, for the whole tenant
     stable: float = 60.0  # ready for so long, a channel's backoff starts over

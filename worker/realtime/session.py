@@ -211,7 +211,7 @@ class Session:
         elif payload.get("status") == "ok":
             self._become_ready(channel, now)
         elif is_not_retried(message):
-            self._move(channel, State.REFUSED, now + self._timing.refused, message)
+            self._move(channel, State.REFUSED, now + self._timing.unwatched, message)
         else:
             self._move(channel, State.DEGRADED, now + self._timing.degraded, message)
 
