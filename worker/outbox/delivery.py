@@ -24,6 +24,7 @@ SEND_SECONDS = 10.0  # for one sink to take one notification
 POLL = 5.0  # seconds; another process may have written what nobody here was woken for
 KEPT = 7 * 24 * 3600.0  # seconds that a delivered one is kept
 PRUNE_EVERY = 600.0
+AWAY_CAP = 5.0  # seconds; a database that came back is to be seen soon
 RETRY_CAP = 600.0  # seconds between two attempts, at most; there is no last attempt
 
 Pause = Callable[[float], Awaitable[None]]
@@ -48,7 +49,7 @@ async def deliver(
     seconds. `retries` gives the waits between attempts at one notification.
     """
     outbox = Outbox(database)
-    away = backoff.waits(cap=10.0)
+    away, said = backoff.waits(cap=AWAY_CAP), ""
     pruned = time.monotonic()
     while True:
         woken.clear()  # before looking: what comes while we look wakes us again
@@ -63,11 +64,12 @@ async def deliver(
                 await outbox.prune(kept)
                 pruned = time.monotonic()
         except DatabaseAway as error:
-            wait = next(away)
-            log.warning("outbox.waiting", reason=str(error), wait=round(wait, 2))
-            await pause(wait)
+            if str(error) != said:  # not for each attempt: `database.away` says so already
+                said = str(error)
+                log.warning("outbox.waiting", reason=said)
+            await pause(next(away))
             continue
-        away = backoff.waits(cap=10.0)
+        away, said = backoff.waits(cap=AWAY_CAP), ""
         await _woken_or(woken, poll if next_in is None else min(max(next_in, 0.01), poll))
 
 
