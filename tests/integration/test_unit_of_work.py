@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -229,6 +229,72 @@ async def test_what_cannot_be_json_or_names_no_cache_is_given_up(
 
     assert await rows(reader, "select count(*) from audit_logs") == [(1,)]
     assert await rows(reader, "select count(*) from tidemark.dead_letters") == [(2,)]
+
+
+class Stubborn:
+    """Nobody gets a text from it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+HALF = "\ud800"  # of a surrogate pair
+
+IMPOSSIBLE: list[Callable[[Effects], object]] = [
+    lambda do: do.audit("no change"),  # type: ignore[arg-type] # so are the following, on purpose
+    lambda do: do.audit(cast(Change, do.event), None),  # type: ignore[arg-type]
+    lambda do: do.notify("agent", HALF, "x"),
+    lambda do: do.notify("agent", NUL, "x"),
+    lambda do: do.notify("agent", Stubborn(), "x"),  # type: ignore[arg-type]
+    lambda do: do.notify(5, "a", "x"),  # type: ignore[arg-type]
+    lambda do: do.notify("agent", "a", "x", n=2**65),
+    lambda do: do.notify("agent", "a", "x", text=Stubborn()),
+    lambda do: do.count("n", 2**63),
+    lambda do: do.count("n", "5"),  # type: ignore[arg-type]
+    lambda do: do.count("n", 1.5),  # type: ignore[arg-type]
+    lambda do: do.count("n", kind=NUL),
+    lambda do: do.put("nothing", 1, 1),
+    lambda do: do.asked.append("no effect"),  # type: ignore[arg-type]
+    lambda do: do.execute(None),  # type: ignore[arg-type]
+    lambda do: do.execute(f"select '{HALF}'"),
+    lambda do: do.execute(f"select '{NUL}'"),
+    lambda do: do.execute("select $1::text", HALF),
+    lambda do: do.execute("select $1::int", 2**65),
+    lambda do: do.execute("select $1::int"),
+    lambda do: do.execute("select 1; select 2"),
+    lambda do: do.execute("vacuum"),
+    lambda do: do.execute("select currval('tidemark.outbox_seq_seq')"),
+    lambda do: do.execute("rollback"),
+    lambda do: do.execute("/* now */ -- really\n Commit"),
+    lambda do: do.execute("set role anon"),
+    lambda do: do.execute("copy agents from stdin"),
+]
+
+
+@pytest.mark.parametrize("ask", IMPOSSIBLE)
+async def test_what_cannot_be_done_is_given_up_and_the_rest_is_done(
+    ask: Callable[[Effects], object], pool: Database, reader: asyncpg.Connection
+) -> None:
+    asked = [audited(change()), asking(change(), "b.bad"), audited(change())]
+    ask(asked[1])
+    unit = UnitOfWork(pool, Caches())
+    async with asyncio.timeout(20):
+        await unit.commit(Batch(asked))
+        await unit.commit(Batch([audited(change())]))  # over the same connection
+
+    assert await rows(reader, "select count(*) from audit_logs") == [(3,)]
+    assert await rows(reader, "select handler from tidemark.dead_letters") == [("b.bad",)]
+
+
+async def test_any_words_of_a_handler_can_be_kept(
+    pool: Database, reader: asyncpg.Connection
+) -> None:
+    letter = DeadLetter(change(), "a.bad", f"ValueError: {HALF}{NUL}", 3)
+    await UnitOfWork(pool, Caches()).commit(Batch([], [letter]))
+
+    assert await rows(reader, "select reason from tidemark.dead_letters") == [
+        ("ValueError: ?a\N{REPLACEMENT CHARACTER}b",)
+    ]
 
 
 async def test_a_poisoned_event_itself_can_be_kept(

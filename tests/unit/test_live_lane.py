@@ -209,6 +209,25 @@ async def test_a_handler_that_hangs_strikes_out() -> None:
     assert ledger.dead == [("hangs", "TimeoutError: ", 3)]
 
 
+@pytest.mark.parametrize("raised", [asyncio.CancelledError(), SystemExit(0)])
+async def test_a_handler_ends_neither_the_lane_nor_the_process(raised: BaseException) -> None:
+    """A task that it awaits may be cancelled by others; a library may call `sys.exit`."""
+
+    @on.change("public.leads")
+    async def overreach(change: Change, do: Effects) -> None:
+        raise raised
+
+    ledger = Ledger()
+    async with running(ledger, overreach, count) as lane:
+        async with asyncio.timeout(5):
+            await send(lane, change())
+
+    ((_, reason, attempts),) = ledger.dead
+    assert reason.startswith("Overreached: ")
+    assert attempts == 3
+    assert len(ledger.events) == 1
+
+
 async def test_an_absent_database_is_waited_for_and_is_no_strike() -> None:
     ledger = Ledger()
     ledger.failures = [DatabaseAway("away") for _ in range(10)]

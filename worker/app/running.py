@@ -78,7 +78,12 @@ async def _drain(parts: Parts, link: asyncio.Task[Never], stop: Stop) -> None:
 
 async def _for_ever(name: str, part: Awaitable[object], stop: Stop) -> Never:
     try:
-        await part
+        try:
+            await part
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # by us
         raise PartEnded(name)
     except Exception as error:
         log.error("part.failed", part=name, exc_info=error)

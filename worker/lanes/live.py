@@ -29,6 +29,10 @@ Commit = Callable[[Batch], Awaitable[None]]
 Pause = Callable[[float], Awaitable[None]]
 
 
+class Overreached(Exception):
+    """A handler tried to end more than itself; it is a fault like any other."""
+
+
 class LiveLane:
     """
     Hands live events to their handlers, in order, and their effects to the unit of work.
@@ -149,7 +153,7 @@ class LiveLane:
             effects = Effects(event, route.handler_name)
             try:
                 async with asyncio.timeout(self._handler_seconds):
-                    await route.handler(event, effects)
+                    await _contained(route.handler(event, effects))
             except DatabaseAway as error:
                 await self._wait_for_database(error, waits)
             else:
@@ -177,6 +181,20 @@ class LiveLane:
             inbox=self._inbox.qsize(),
         )
         await self._pause(wait)
+
+
+async def _contained(handling: Awaitable[None]) -> None:
+    """Await a handler; what in it would end the lane or the process is a fault of its own."""
+    try:
+        await handling
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # we are told to stop, or it takes too long
+        # It awaited something that was cancelled. The lane would be gone without a word.
+        raise Overreached("it was cancelled by what it awaited") from None
+    except SystemExit as error:
+        raise Overreached("it wanted the process to end") from error
 
 
 def _parted_at_gaps(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

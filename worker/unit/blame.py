@@ -11,7 +11,13 @@ _DATA = frozenset({"21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"})
 # A handler's statement is its handler's to answer for, except where waiting mends it:
 # connection, deadlock, read-only after a failover, no access, resources, locks, shutdown, system.
 _MENDED_BY_WAITING = frozenset({"08", "25", "28", "40", "53", "55", "57", "58", "XX"})
-_CANCELED = "57014"  # its statement_timeout: it would never end
+_NOT_MENDED = frozenset(
+    {
+        "25001",  # not inside a transaction, and a unit is one: VACUUM
+        "55000",  # currval() of a sequence it has not used
+        "57014",  # its statement_timeout: it would never end
+    }
+)
 
 Failed = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -28,7 +34,7 @@ def of_ours(error: asyncpg.PostgresError) -> bool:
 def of_handlers(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> bool:
     """Say whether an error of a statement that a handler asked for is that handler's fault."""
     sqlstate = getattr(error, "sqlstate", None) or ""
-    return sqlstate == _CANCELED or sqlstate[:2] not in _MENDED_BY_WAITING
+    return sqlstate in _NOT_MENDED or sqlstate[:2] not in _MENDED_BY_WAITING
 
 
 def words(error: BaseException) -> str:

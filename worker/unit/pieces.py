@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
 
-from ..effects import Audit, Count, Effects, Notice, Statement
+from ..effects import Audit, Count, Drop, Effects, Notice, Put, Statement
 from ..event import Change, Row
 
 # Fixed for ever: a row without a uuid of its own keeps the same record_id.
 _RECORDS = UUID("6f0c6c1e-7d5e-4c0b-9a0e-2b1f6c2d9e57")
+
+# A unit is one transaction of a borrowed session: a handler's statement may end neither the one
+# nor change the other for whoever borrows it next. COPY would wait for data that nobody sends.
+_NOT_OURS = re.compile(
+    r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:abort|begin|commit|copy|deallocate|discard|end|prepare|release|reset|rollback|savepoint"
+    r"|set|start)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 Hide = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -33,7 +44,7 @@ class Piece:
 
 
 def cut(effects: Effects, hide: Hide) -> Piece:
-    """Raises TypeError or ValueError where a value cannot be written as JSON."""
+    """Raises TypeError or ValueError, as a rule, for what cannot be written."""
     piece = Piece(effects)
     for effect in effects.asked:
         match effect:
@@ -43,10 +54,23 @@ def cut(effects: Effects, hide: Hide) -> Piece:
                 piece.notices.append(_notice(effect))
             case Count():
                 labels = orjson.dumps(effect.labels, option=orjson.OPT_SORT_KEYS).decode()
-                piece.counts.append((effect.name, labels, effect.by))
+                piece.counts.append((effect.name, labels, index(effect.by)))
             case Statement():
-                piece.statements.append(effect)
+                piece.statements.append(_checked(effect))
+            case Put() | Drop():
+                pass  # not written: it goes to the caches
+            case _:
+                raise TypeError(f"{type(effect).__name__} is no effect")
     return piece
+
+
+def _checked(statement: Statement) -> Statement:
+    sql = statement.sql.encode()  # half a surrogate pair cannot be sent
+    if b"\0" in sql:
+        raise ValueError("a statement cannot hold a NUL character")
+    if _NOT_OURS.match(statement.sql):
+        raise ValueError("a statement leaves transaction and session as they are")
+    return statement
 
 
 def as_json(value: Any) -> str:

@@ -84,8 +84,9 @@ class UnitOfWork:
             try:
                 self._check_caches(effects)
                 pieces.append(cut(effects, self._hidden.columns_of))
-            # A handler asked for what there is not, or for what no JSON can hold.
-            except (LookupError, TypeError, ValueError) as error:
+            # A handler asked for what there is not, or for what no JSON can hold; and what it
+            # handed over has methods of its own, which raise what they like.
+            except Exception as error:
                 dead.append(_given_up(effects, error))
         return pieces, dead
 

@@ -153,4 +153,6 @@ def _event(event: Any) -> str:
 
 
 def _text(words: str) -> str:
-    return words.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    # Nor does text take it, and half a surrogate pair cannot even be sent.
+    sendable = words.encode("utf-8", "replace").decode()
+    return sendable.replace("\0", "\N{REPLACEMENT CHARACTER}")
