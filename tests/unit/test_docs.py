@@ -43,7 +43,7 @@ def logged(source: str) -> Iterator[tuple[str, str]]:
 def events_in_code() -> set[tuple[str, str]]:
     return {
         entry
-        for package in ("worker", "handlers", "records")
+        for package in ("worker", "handlers", "records", "local")
         for file in (ROOT / package).rglob("*.py")
         for entry in logged(file.read_text())
     }
