@@ -1,0 +1,1 @@
+"""What does the worker need around it, on one machine and without Docker?"""

@@ -1,5 +1,4 @@
-"""
-Errors, named for what to do about them.
+"""What can go wrong, and what is then to be done?
 
 * WorkerError
     * ConfigError        fix the environment or the handlers; exit status 78

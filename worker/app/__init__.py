@@ -1,4 +1,4 @@
-"""What runs, from start to stop?"""
+"""Of which parts is the worker made, how do they run, and how do they stop?"""
 
 from .parts import assemble
 from .recording import record_until

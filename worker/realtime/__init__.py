@@ -1,0 +1,1 @@
+"""How are events heard from Supabase Realtime?"""

@@ -1,5 +1,4 @@
-"""
-By which ways does a notification leave?
+"""By which ways does a notification leave?
 
 Each module in here is a sink, found by its name (`SINKS=log,broadcast`). It has one function:
 `opened(options)`, an async context manager that yields `send(notice)`. To send is to have been
