@@ -86,6 +86,8 @@ def test_a_binary_frame_is_read_back_to_the_byte(tmp_path: Path) -> None:
         ).encode(),
         b'[null,null,"t","broadcast",{"payload":{"pass\\u0077ord_hash":"s3cret"}}]',
         b'[null,null,"t","surprise",{},{"password_hash":"s3cret"}]',
+        b'[null,null,"t","broadcast",{"payload":{"password_hash":"s3cret"},"payload":{}}]',
+        b'\x04\x01\x01\x00\x01te{"a":{"password_hash":"s3cret"},"a":1}',
         encode_user_broadcast("t", "e", None, {"record": {"password_hash": "s3cret"}}),
         encode_user_broadcast("t", "e", {"password_hash": "s3cret"}, 1),
         encode_user_broadcast("t", "e", None, b'{"PASSWORD_HASH":"s3cret"}'),
@@ -133,6 +135,7 @@ def test_the_header_says_what_was_joined(tmp_path: Path) -> None:
         (b"hello\n", "is no recording"),
         (b"[]\n", "is no recording"),
         (b'{"tidemark_recording":2}\n', "has version 2"),
+        (b'{"tidemark_recording":1,"channels":[[]]}\n', "names no channels"),
     ],
 )
 def test_a_file_that_is_no_recording_is_named(tmp_path: Path, content: bytes, mistake: str) -> None:

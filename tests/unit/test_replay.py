@@ -188,11 +188,43 @@ async def test_another_order_is_a_difference(tmp_path: Path) -> None:
     assert await run(path, expected) == (1, ["the same events, in another order"])
 
 
-@pytest.mark.parametrize("content", [None, "hello", "[]"])
-async def test_an_expected_file_that_is_none_is_named(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [
+        ('"id":1', '"id":1.0', "event.record.id: expected 1.0, got 1"),
+        ('"id":1', '"id":true', "event.record.id: expected true, got 1"),
+        ('"id":1', '"id":1,"x":null', "event.record.x: expected null, got nothing"),
+    ],
+)
+async def test_what_python_takes_for_equal_is_a_difference(
+    tmp_path: Path, before: str, after: str, difference: str
+) -> None:
+    path, expected = recording(tmp_path, change(1)), tmp_path / "story.expected"
+    (line,) = (await run(path))[1]
+    assert f"{{{before}}}" in line
+    expected.write_text(line.replace(before, after))
+
+    status, said = await run(path, expected)
+
+    assert status == 1
+    assert any(difference in one for one in said)
+
+
+async def test_an_event_too_many_is_a_difference(tmp_path: Path) -> None:
+    path, expected = recording(tmp_path, change(1)), tmp_path / "story.expected"
+    (line,) = (await run(path))[1]
+    expected.write_text(f"{line}\n{line}")
+
+    assert (await run(path, expected))[0] == 1
+
+
+@pytest.mark.parametrize("content", [None, b"hello", b"[]", b"\xff"])
+async def test_an_expected_file_that_is_none_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
     expected = tmp_path / "story.expected"
     if content is not None:
-        expected.write_text(content)
+        expected.write_bytes(content)
 
     with pytest.raises(CommandFailed):
         await run(recording(tmp_path, change(1)), expected)

@@ -11,6 +11,8 @@ from ..errors import CommandFailed
 
 MOST = 50  # differences said; the rest is counted
 
+_ABSENT = object()
+
 
 def differences(expected: Sequence[str], got: Sequence[str]) -> list[str]:
     """
@@ -24,6 +26,8 @@ def differences(expected: Sequence[str], got: Sequence[str]) -> list[str]:
     for key, said in before.items():
         if key in after:
             found += [f"{_name(said)}: {line}" for line in _between(said, after[key], "")]
+    if not found and len(expected) != len(got):
+        found.append(f"expected {len(expected)} events, got {len(got)}: some stand there twice")
     if not found and list(before) != list(after):
         found.append("the same events, in another order")
     if len(found) > MOST:
@@ -52,14 +56,17 @@ def _name(said: Any) -> str:
 def _between(expected: Any, got: Any, path: str) -> Iterator[str]:
     if isinstance(expected, dict) and isinstance(got, dict):
         for key in sorted(expected.keys() | got.keys()):
-            yield from _between(expected.get(key), got.get(key), f"{path}.{key}".lstrip("."))
+            one, other = expected.get(key, _ABSENT), got.get(key, _ABSENT)
+            yield from _between(one, other, f"{path}.{key}".lstrip("."))
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         for place, (one, other) in enumerate(zip(expected, got, strict=True)):
             yield from _between(one, other, f"{path}[{place}]")
-    elif expected != got:
+    elif type(expected) is not type(got) or expected != got:  # True is 1 in Python, not in JSON
         yield f"{path}: expected {_short(expected)}, got {_short(got)}"
 
 
 def _short(value: Any) -> str:
+    if value is _ABSENT:
+        return "nothing"
     text = orjson.dumps(value).decode()
     return text if len(text) <= 300 else f"{text[:300]}…"

@@ -58,7 +58,7 @@ def frame_line(at: float, raw: bytes, hidden: Hidden) -> bytes:
     except FrameError as error:
         return _unreadable(at, error.kind, raw)
     if raw[0] > USER_BROADCAST:
-        shown = _shown_text(loads(raw), hidden)
+        shown = _shown_text(raw, hidden)
         return _line({"at": at, "frame": orjson.Fragment(raw) if shown is None else shown})
     if raw[0] not in (USER_BROADCAST, USER_BROADCAST_PUSH) or isinstance(
         frame.payload["payload"], bytes
@@ -66,7 +66,7 @@ def frame_line(at: float, raw: bytes, hidden: Hidden) -> bytes:
         return _unreadable(at, "hidden", raw) if hidden.mentions(raw) else _binary(at, raw)
     payload = frame.payload
     shown = hidden.anywhere_in(payload)
-    if shown == payload:
+    if shown == payload and not hidden.mentions(raw):
         return _binary(at, raw)
     event, meta = payload["event"], shown.get("meta")
     return _binary(at, encode_user_broadcast(frame.topic, event, meta, shown["payload"]))
@@ -98,7 +98,10 @@ def read_header(path: Path) -> frozenset[str]:
         raise CommandFailed(f"{path} is no recording: its first line says nothing of one")
     if first["tidemark_recording"] != VERSION:
         raise CommandFailed(f"{path} has version {first['tidemark_recording']}, not {VERSION}")
-    return frozenset(first.get("channels", ()))
+    channels = first.get("channels", {})
+    if not isinstance(channels, dict):
+        raise CommandFailed(f"{path} names no channels in its first line")
+    return frozenset(channels)
 
 
 def read(path: Path) -> Iterator[Recorded]:
@@ -152,10 +155,15 @@ def _gap(at: float, about: dict[str, Any], line: bytes) -> Gap:
     )
 
 
-def _shown_text(frame: list[Any], hidden: Hidden) -> list[Any] | None:
-    """Return the frame without hidden columns; None when it has none and is on one line."""
+def _shown_text(raw: bytes, hidden: Hidden) -> list[Any] | None:
+    """
+    Return the frame without hidden columns; None when it has none.
+
+    A key that stands there twice is read once, so a name that was not read may be in the bytes.
+    """
+    frame = loads(raw)
     shown = [_shown(part, hidden) for part in frame]
-    return None if shown == frame else shown
+    return None if shown == frame and not hidden.mentions(raw) else shown
 
 
 def _shown(part: Any, hidden: Hidden) -> Any:

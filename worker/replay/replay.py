@@ -127,6 +127,8 @@ def _effect(effect: Effect) -> dict[str, Any]:
 
 def _expected_lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text().splitlines() if line.strip()]
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise CommandFailed(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{path} is not what `replay` printed: it is no text") from None
