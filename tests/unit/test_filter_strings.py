@@ -90,6 +90,11 @@ def test_a_quoted_value_means_its_inside(value: str) -> None:
         ("a\nb", '"a\\nb"'),
         ("#{x}", '"\\#{x}"'),
         ("é", '"é"'),
+        ("\u200b", '"\u200b"'),
+        ("\x07\x7f", '"\\a\\d"'),
+        ("a\x01", "<<97, 1>>"),
+        ("\x01" * 51, f"<<{'1, ' * 50}...>>"),
+        ("x" * 4097, f'"{"x" * 4096}" <> ...'),
         ([], "[]"),
         (("a", False), '{"a", false}'),
         ({"b": 1, "a": None}, '%{"a" => nil, "b" => 1}'),
@@ -116,4 +121,24 @@ def test_the_members_of_a_tuple_flow_into_lines() -> None:
 
     assert inspect_pretty([("id", "in", wide, False)]) == (
         f'[\n  {{"id", "in",\n   "{wide}",\n   false}}\n]'
+    )
+
+
+def test_a_tuple_stays_whole_when_only_the_comma_behind_it_is_too_wide() -> None:
+    fits = ("column", "eq", "v" * 51, False)
+
+    assert inspect_pretty([fits, fits]) == (
+        "[\n"
+        f'  {{"column", "eq", "{"v" * 51}", false}},\n'
+        f'  {{"column", "eq", "{"v" * 51}", false}}\n'
+        "]"
+    )
+
+
+def test_width_is_counted_in_bytes() -> None:
+    assert inspect_pretty([("column", "eq", "é" * 25, False)]) == (
+        f'[{{"column", "eq", "{"é" * 25}", false}}]'
+    )
+    assert inspect_pretty([("column", "eq", "é" * 26, False)]) == (
+        f'[\n  {{"column", "eq", "{"é" * 26}",\n   false}}\n]'
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-WIDTH = 80
+WIDTH = 80  # bytes of UTF-8, not characters
+PRINTABLE_LIMIT = 4096  # characters of one string
+BYTES_LIMIT = 50  # of a string that is not printable
 ESCAPES = {
     "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f",
-    "\r": "\\r", "\x1b": "\\e", "\x7f": "\\d", '"': '\\"', "\\": "\\\\", "\0": "\\0",
+    "\r": "\\r", "\x1b": "\\e", "\x7f": "\\d", '"': '\\"', "\\": "\\\\",
 }  # fmt: skip
 
 
@@ -34,9 +36,10 @@ def inspect_pretty(items: Sequence[object], column: int = 0) -> str:
     A list as `inspect(…, pretty: true)` writes it: wrapped when wider than 80 columns.
 
     Lists of tuples break between all their tuples; strings flow, as do the members of a tuple.
+    A list or tuple is kept whole if it fits, whatever follows it.
     """
     whole = inspect(list(items))
-    if column + len(whole) <= WIDTH:
+    if column + _width(whole) <= WIDTH:
         return whole
     if all(not isinstance(item, tuple) for item in items):
         return "[" + _flow([inspect(item) for item in items], column + 1, 1) + "]"
@@ -48,31 +51,41 @@ def inspect_pretty(items: Sequence[object], column: int = 0) -> str:
 
 def _item(item: object, column: int, trailing: int) -> str:
     whole = inspect(item)
-    if column + len(whole) + trailing <= WIDTH or not isinstance(item, tuple):
+    if column + _width(whole) <= WIDTH or not isinstance(item, tuple):
         return whole
     return "{" + _flow([inspect(part) for part in item], column + 1, 1 + trailing) + "}"
 
 
 def _flow(parts: Sequence[str], column: int, closing: int) -> str:
     """Fill lines with parts; a new line begins at the column of the first part."""
-    text, used = parts[0], column + len(parts[0])
+    text, used = parts[0], column + _width(parts[0])
     for at, part in enumerate(parts[1:], start=1):
         after = closing if at == len(parts) - 1 else 1  # a comma or what closes the container
-        if used + 2 + len(part) + after <= WIDTH:
-            text, used = f"{text}, {part}", used + 2 + len(part)
+        if used + 2 + _width(part) + after <= WIDTH:
+            text, used = f"{text}, {part}", used + 2 + _width(part)
         else:
-            text, used = f"{text},\n{' ' * column}{part}", column + len(part)
+            text, used = f"{text},\n{' ' * column}{part}", column + _width(part)
     return text
 
 
+def _width(text: str) -> int:
+    return len(text.encode())
+
+
 def _string(value: str) -> str:
-    return '"' + "".join(_character(c) for c in value).replace("#{", "\\#{") + '"'
+    shown = value[:PRINTABLE_LIMIT]
+    if not all(map(_is_printable, shown)):
+        return _bytes(value.encode())
+    text = "".join(ESCAPES.get(c, c) for c in shown).replace("#{", "\\#{")
+    return f'"{text}"' if shown == value else f'"{text}" <> ...'
 
 
-def _character(character: str) -> str:
-    if character in ESCAPES:
-        return ESCAPES[character]
-    if character.isprintable() or character == " ":
-        return character
+def _is_printable(character: str) -> bool:
+    """Elixir goes by ranges: a zero-width space is as good as a letter."""
     code = ord(character)
-    return f"\\x{code:02X}" if code < 0x100 else f"\\u{{{code:X}}}"
+    return character in ESCAPES or 0x20 <= code < 0x7F or (code >= 0xA0 and code & ~1 != 0xFFFE)
+
+
+def _bytes(value: bytes) -> str:
+    numbers = [str(byte) for byte in value[:BYTES_LIMIT]]
+    return "<<" + ", ".join(numbers + ["..."] * (len(value) > BYTES_LIMIT)) + ">>"
