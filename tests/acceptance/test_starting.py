@@ -11,6 +11,8 @@ import httpx
 from local.postgres import Cluster
 from tests.acceptance.deployment import settings_for
 from tests.acceptance.process import worker_process
+from tests.acceptance.realtime import one_change
+from tests.integration.scripted import scripted
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import doorway
 from worker.db.migrate import migrate
@@ -28,6 +30,23 @@ async def test_a_database_without_the_migrations_is_not_ready(
 
         assert await migrate(database.url) == missing["names"]
         await worker.event("worker.ready")
+
+
+async def test_a_database_that_takes_nothing_is_not_ready(
+    migrated: FreshDatabase, folder: Path
+) -> None:
+    """It answers all the same: after a failover it is read-only for a while."""
+    async with scripted(one_change) as url, httpx.AsyncClient() as browser:
+        read_only = {"DATABASE_URL": f"{migrated.url}?options=-cdefault_transaction_read_only%3Don"}
+        settings = {**settings_for(migrated.url, url, HOST="127.0.0.1", PORT="0"), **read_only}
+        async with worker_process("run", folder=folder, settings=settings) as worker:
+            port = (await worker.event("worker.starting"))["port"]
+            await worker.event("lane.waiting")
+            answer = await browser.get(f"http://127.0.0.1:{port}/ready")
+
+            assert answer.status_code == 503
+            assert "25006" in " ".join(answer.json()["reasons"])
+            assert not worker.events("dead_letter.stored")
 
 
 async def test_realtime_may_come_later(

@@ -105,6 +105,7 @@ async def test_it_stops_in_time_while_postgres_hangs_in_a_transaction(
                     "worker.undrained",
                     "worker.stopped",
                 ]
+                assert worker.said[-1]["waiting"] == 1, "it was read and is not committed"
 
 
 async def test_it_stops_in_time_while_realtime_takes_connections_and_hangs(

@@ -101,3 +101,21 @@ async def test_the_reasons_name_what_is_missing() -> None:
     health.migrations_missing = ()
     health.draining = True
     assert health.reasons() == ["the worker is draining"]
+
+
+class Lane:
+    """A lane that is held up by what it is told."""
+
+    held_up: str | None = None
+
+
+async def test_an_answering_database_that_takes_nothing_is_a_reason() -> None:
+    line, lane = Line(), Lane()
+    line.connected, line.channels = True, {"changes": "ready"}
+    health = Health(line, Answers(), lane=lane)
+    health.database_away = None
+    assert health.ready
+
+    lane.held_up = "events wait for the database: read-only"
+
+    assert health.reasons() == ["events wait for the database: read-only"]

@@ -33,6 +33,7 @@ class Ledger:
         self.go = asyncio.Event()
         self.go.set()
         self.entered = asyncio.Event()
+        self.look: Callable[[], object] = lambda: None  # at each pause
 
     async def commit(self, batch: Batch) -> None:
         self.entered.set()
@@ -43,6 +44,7 @@ class Ledger:
 
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.look()
 
     @property
     def events(self) -> list[UUID]:
@@ -120,6 +122,20 @@ async def test_what_arrives_during_a_commit_is_committed_together() -> None:
         await lane.drain()
 
     assert [len(batch.asked) for batch in ledger.batches] == [1, 4, 2]
+
+
+async def test_what_is_in_hand_still_waits() -> None:
+    ledger = Ledger()
+    ledger.go.clear()
+    async with running(ledger, count, batch_size=2) as lane:
+        await lane.receive(change())
+        await ledger.entered.wait()
+        await lane.receive(change())
+
+        assert lane.waiting == 2  # one of them is being committed
+        ledger.go.set()
+        await lane.drain()
+        assert lane.waiting == 0
 
 
 async def test_a_full_inbox_holds_the_reader_back() -> None:
@@ -247,6 +263,41 @@ async def test_an_absent_database_is_waited_for_and_is_no_strike() -> None:
     assert reads == 10
     assert len(ledger.waits) == 19 and max(ledger.waits) <= 10
     assert len(ledger.events) == 1 and ledger.dead == []
+
+
+async def test_it_says_what_holds_it_up_and_for_how_long() -> None:
+    ledger, said = Ledger(), list[str | None]()
+    ledger.failures = [DatabaseAway("read-only"), DatabaseAway("read-only")]
+
+    async with running(ledger, count) as lane:
+        ledger.look = lambda: said.append(lane.held_up)
+        assert lane.held_up is None
+        await send(lane, change())
+
+        assert said == ["events wait for the database: read-only"] * 2
+        assert lane.held_up is None
+
+
+async def test_a_handler_that_clings_is_named() -> None:
+    clinging, let_go = asyncio.Event(), asyncio.Event()
+
+    @on.change("public.leads")
+    async def cling(change: Change, do: Effects) -> None:
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                clinging.set()
+
+    ledger = Ledger()
+    async with running(ledger, cling, handler_seconds=-1.0) as lane:
+        await lane.receive(change())
+        await clinging.wait()
+
+        assert lane.held_up == "handler cling hangs and does not let itself be stopped"
+        let_go.set()
+        await lane.drain()
+        assert lane.held_up is None
 
 
 async def test_events_nobody_wants_are_counted_and_said() -> None:

@@ -99,7 +99,7 @@ def assemble(settings: Settings, routes: Routes) -> Parts:
         "tables": sorted(routes.tables),
         "port": taken and taken.getsockname()[1],
     }
-    health = Health(link, database, _missing(settings, database))
+    health = Health(link, database, _missing(settings, database), lane=lane)
     return Parts(database, lane, link, outbox, health, taken, summary)
 
 

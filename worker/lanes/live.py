@@ -62,11 +62,26 @@ class LiveLane:
         self._handler_seconds = handler_seconds
         self._pause = pause
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(inbox_size)
+        self._in_hand = 0  # events taken out of the inbox to be committed together
+        self._refused: str | None = None  # why the database took nothing the last time
+        self._running: tuple[str, float] | None = None  # the handler that runs, and since when
 
     @property
     def waiting(self) -> int:
-        """How many events were received and wait for their turn."""
-        return self._inbox.qsize()
+        """How many events were received and are not committed."""
+        return self._inbox.qsize() + self._in_hand
+
+    @property
+    def held_up(self) -> str | None:
+        """Say why events that were received are not handled; None while they are."""
+        if self._refused is not None:
+            return f"events wait for the database: {self._refused}"
+        if self._running is not None:
+            name, began = self._running
+            # A second more than it is given: by then it has swallowed its cancellation.
+            if time.monotonic() - began > self._handler_seconds + 1.0:
+                return f"handler {name} hangs and does not let itself be stopped"
+        return None
 
     async def receive(self, event: Event) -> None:
         """Take an event in; waits while there is no room."""
@@ -86,8 +101,10 @@ class LiveLane:
         """Handle events until cancelled; what is not committed by then is lost, as if unread."""
         while True:
             events = await self._arrived()
+            self._in_hand = len(events)
             for part in _parted_at_gaps(events):
                 await self._handle(part)
+            self._in_hand = 0
             for _ in events:
                 self._inbox.task_done()
 
@@ -151,13 +168,18 @@ class LiveLane:
         waits = backoff.waits(cap=10.0)
         while True:
             effects = Effects(event, route.handler_name)
+            self._running = route.handler_name, time.monotonic()
             try:
                 async with asyncio.timeout(self._handler_seconds):
                     await _contained(route.handler(event, effects))
             except DatabaseAway as error:
+                self._running = None
                 await self._wait_for_database(error, waits)
             else:
+                self._refused = None
                 return effects
+            finally:
+                self._running = None
 
     async def _commit_for_sure(self, batch: Batch) -> None:
         """Commit, and try again for ever while the database is away: the reader waits behind."""
@@ -170,10 +192,11 @@ class LiveLane:
             except DatabaseAway as error:
                 await self._wait_for_database(error, away)
             else:
+                self._refused = None
                 return
 
     async def _wait_for_database(self, error: DatabaseAway, waits: Iterator[float]) -> None:
-        wait = next(waits)
+        wait, self._refused = next(waits), str(error)
         log.warning(
             "lane.waiting",
             reason=str(error),

@@ -37,6 +37,13 @@ class Answering(Protocol):
     async def ping(self, timeout: float) -> float: ...
 
 
+class Handling(Protocol):
+    """What the lane says of itself."""
+
+    @property
+    def held_up(self) -> str | None: ...
+
+
 Missing = Callable[[], Awaitable[Sequence[str]]]
 
 
@@ -54,6 +61,7 @@ class Health:
         database: Answering,
         missing: Missing = nothing_missing,
         *,
+        lane: Handling | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.draining = False
@@ -62,6 +70,7 @@ class Health:
         self.migrations_missing: Sequence[str] = ()
         self._database = database
         self._missing = missing
+        self._lane = lane
         self._sleep = sleep
 
     @property
@@ -73,6 +82,9 @@ class Health:
         found = ["the worker is draining"] if self.draining else []
         if self.database_away is not None:
             found.append(f"the database is away: {self.database_away}")
+        # The database may answer and take nothing: it is read-only, full, or a table is missing.
+        elif self._lane is not None and (held_up := self._lane.held_up) is not None:
+            found.append(held_up)
         if self.migrations_missing:
             names = ", ".join(self.migrations_missing)
             found.append(f"migrations are missing: {names} (python -m worker migrate)")
