@@ -68,12 +68,19 @@ def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None =
 
 
 def tell_stored(server: Server, row: Mapping[str, Any]) -> None:
-    """Deliver a committed row of realtime.messages, as the replication connection hands it over."""
-    if row.get("extension") != "broadcast" or row.get("topic") is None:
+    """
+    Deliver a committed row of realtime.messages, as the replication connection hands it over.
+
+    A row without a topic, an event, a payload or the word whether it is private stays where it is;
+    the real server says so in its log only.
+    """
+    if any(row.get(name) is None for name in ("topic", "event", "private")):
+        return
+    if row["payload"] is None and row["binary_payload"] is None:
         return
     message = stored(row)
     if len(message.payload) <= server.settings.max_payload:
-        tell(server, Topic(row["topic"], private=bool(row.get("private"))), message)
+        tell(server, Topic(row["topic"], row["private"]), message)
 
 
 async def can_write(channel: Channel, extension: Extension) -> bool:

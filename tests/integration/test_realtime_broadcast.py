@@ -228,6 +228,27 @@ async def test_a_message_that_is_rolled_back_does_not_arrive(
         assert (await one.hear()).payload["event"] == "c"
 
 
+@pytest.mark.parametrize(
+    "lacking",
+    ["null, 'e', 'room'", "'{}', null, 'room'", "'{}', 'e', 'room', null", "'{}', 'e', null"],
+    ids=["payload", "event", "private", "topic"],
+)
+async def test_a_message_from_the_database_that_lacks_something_does_not_arrive(
+    realtime: Server, database: FreshDatabase, lacking: str
+) -> None:
+    async with client(realtime, "1.0.0") as one, client(realtime, "1.0.0") as other:
+        await one.join(ROOM, private=True, broadcast={"replication_ready": True})
+        await one.event("system")
+        await other.join(ROOM)
+        async with admin(database) as connection:
+            await connection.execute(f"select realtime.send({lacking})")
+            await connection.execute("select realtime.send('{}', 'whole', 'room', true)")
+            await connection.execute("select realtime.send('{}', 'whole', 'room', false)")
+
+        assert (await one.hear()).payload["event"] == "whole"
+        assert (await other.hear()).payload["event"] == "whole"
+
+
 async def test_bytes_from_the_database_arrive_as_bytes(
     realtime: Server, database: FreshDatabase
 ) -> None:

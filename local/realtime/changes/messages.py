@@ -22,7 +22,8 @@ def message(change: Changed) -> Mapping[str, Any]:
     """The row by column: texts as PostgreSQL writes them, but `private` and `binary_payload`."""
     columns = (column.name for column in change.relation.columns)
     row: dict[str, Any] = dict(zip(columns, change.row.new or (), strict=True))
-    row["private"] = row.get("private") == "t"
+    private = row.get("private")
+    row["private"] = None if private is None else private == "t"
     binary = row.get("binary_payload")
     row["binary_payload"] = None if binary is None else bytes.fromhex(binary.removeprefix("\\x"))
     return row
