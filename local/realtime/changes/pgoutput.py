@@ -102,7 +102,7 @@ class _Reader:
         if kind != "t":
             raise UnreadableMessage(f"a value of kind {kind!r}")
         length = self.number("i")
-        if self.at + length > len(self.data):
+        if not 0 <= length <= len(self.data) - self.at:
             raise UnreadableMessage("a value longer than its message")
         found = self.data[self.at : self.at + length].decode()
         self.at += length
@@ -113,7 +113,8 @@ def decode(data: bytes) -> Message:
     """Raise UnreadableMessage for anything PostgreSQL would not send with proto_version 1."""
     try:
         return _decode(_Reader(data))
-    except (struct.error, ValueError) as error:  # cut short, no end of a name, not UTF-8
+    # Cut short; no end of a name, not UTF-8; a time beyond the calendar.
+    except (struct.error, ValueError, OverflowError) as error:
         raise UnreadableMessage(str(error)) from error
 
 
