@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -55,8 +56,14 @@ def test_systemd_unit_starts_the_worker_and_waits_for_its_drain() -> None:
     unit.read_string((DEPLOY / "tidemark.service").read_text())
     service = unit["Service"]
 
-    assert service["ExecStart"].endswith(procfile()["worker"])
-    assert service["ExecStartPre"].endswith(procfile()["release"])
+    shell, flag, script = shlex.split(service["ExecStart"])
+    release, worker = script.split(" && exec ")
+    assert (shell, flag) == ("/bin/sh", "-c")
+    assert release.endswith(procfile()["release"])
+    assert worker.endswith(procfile()["worker"])
+    # What the migration says counts too: of ExecStartPre= systemd would try 78 again and again.
+    assert "ExecStartPre" not in service
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert service["KillSignal"] == "SIGTERM"
     assert seconds(service["TimeoutStopSec"]) > GRACE
     assert service["Restart"] == "always"
