@@ -16,6 +16,7 @@ from .errors import ConfigError
 
 ALWAYS_HIDDEN = "password_hash"
 SINKS = ("log", "broadcast")
+DAY_MS = 24 * 3600 * 1000  # a clock that overflows is no clock
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "pretty", "json"]
@@ -65,13 +66,13 @@ class Settings(BaseSettings):
 
     db_pool_size: int = Field(10, ge=2, le=1000, description="connections at most")
     db_connection_timeout: int = Field(
-        10_000, ge=1, description="milliseconds to wait for a connection"
+        10_000, ge=1, le=DAY_MS, description="milliseconds to wait for a connection"
     )
     db_idle_timeout: int = Field(
-        30_000, ge=1, description="milliseconds after which an idle connection is closed"
+        30_000, ge=1, le=DAY_MS, description="milliseconds after which an idle connection is closed"
     )
     db_query_timeout: int = Field(
-        30_000, ge=1, description="milliseconds without an answer after which a server hangs"
+        30_000, ge=1, le=DAY_MS, description="milliseconds without an answer after which a server hangs"
     )
     db_max_retries: int = Field(
         3, ge=1, description="attempts at a transaction that met a deadlock"
@@ -85,7 +86,7 @@ class Settings(BaseSettings):
         25.0, gt=0, le=55, description="between heartbeats; Realtime hangs up after 60"
     )
     drain_seconds: float = Field(
-        8.0, gt=0, description="for finishing after SIGTERM; most platforms kill after 10"
+        8.0, gt=0, le=3600, description="for finishing after SIGTERM; most platforms kill after 10"
     )
 
     host: str = Field("0.0.0.0", description="address the pages are served on, if PORT is set")

@@ -54,6 +54,29 @@ async def test_a_signal_drains_and_ends_it_cleanly(
         assert "hunter2" not in worker.story()
 
 
+LATE = """
+import structlog, time
+
+structlog.get_logger().info("module.reached")
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", [("run",), ("record", "--out", "file.jsonl")])
+async def test_a_signal_during_the_start_is_a_clean_end(
+    command: tuple[str, ...], number: signal.Signals, folder: Path
+) -> None:
+    (folder / "deployment" / "leads.py").write_text(LATE)
+    settings = settings_for("postgres://me@127.0.0.1:1/d", "http://127.0.0.1:1")
+    async with worker_process(*command, folder=folder, settings=settings) as worker:
+        await worker.event("module.reached")
+        worker.send(number)
+
+        assert await worker.ends() == 0
+        assert worker.text == ""
+
+
 async def test_what_was_received_is_finished_before_it_ends(
     migrated: FreshDatabase, folder: Path
 ) -> None:

@@ -120,6 +120,16 @@ def test_a_supabase_url_is_a_web_address(environment: dict[str, str], value: str
     assert mistakes()[0].startswith("SUPABASE_URL: not a URL like https://")
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "0", "-1"])
+@pytest.mark.parametrize("name", ["DRAIN_SECONDS", "HEARTBEAT_SECONDS", "DB_CONNECTION_TIMEOUT"])
+def test_a_time_is_one_that_a_clock_can_wait(
+    environment: dict[str, str], name: str, value: str
+) -> None:
+    environment[name] = value
+
+    assert mistakes()[0].startswith(f"{name}: ")
+
+
 def test_password_hashes_stay_hidden(environment: dict[str, str]) -> None:
     environment["HIDDEN_COLUMNS"] = "email,phone"
 

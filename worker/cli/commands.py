@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,7 @@ def _duration(text: str) -> float:
 @cli.command()
 def run() -> None:
     """Run the worker until it is told to stop (SIGTERM, Ctrl-C)."""
+    _stop_at_once_when_asked()
     from ..app import assemble, run, run_to_the_end
     from ..outbox import find
 
@@ -96,6 +98,7 @@ def record(
     ] = None,
 ) -> None:
     """Write the frames that the handlers' channels receive to a file. No handler runs."""
+    _stop_at_once_when_asked()
     from ..app import record_until, run_to_the_end
 
     settings = _settings("supabase_url", "supabase_key")
@@ -133,6 +136,13 @@ def replay(
         )
     )
     raise typer.Exit(status)
+
+
+def _stop_at_once_when_asked() -> None:
+    """Until something runs there is nothing to finish: being told to stop is a clean end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(Status.CLEAN))
 
 
 def _settings(*needed: str, checks: Mapping[str, Check] | None = None) -> Settings:
