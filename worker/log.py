@@ -73,6 +73,13 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def without_secrets(text: str) -> str:
+    """Return the text without what looks like a key, a token or a URL's password."""
+    cleaned = _clean("", text)
+    assert isinstance(cleaned, str)
+    return cleaned
+
+
 @lru_cache(1024)  # a mapping's keys are names, too, and may be anything
 def _is_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None

@@ -72,7 +72,10 @@ class Settings(BaseSettings):
         30_000, ge=1, le=DAY_MS, description="milliseconds after which an idle connection is closed"
     )
     db_query_timeout: int = Field(
-        30_000, ge=1, le=DAY_MS, description="milliseconds without an answer after which a server hangs"
+        30_000,
+        ge=1,
+        le=DAY_MS,
+        description="milliseconds without an answer after which a server hangs",
     )
     db_max_retries: int = Field(
         3, ge=1, description="attempts at a transaction that met a deadlock"

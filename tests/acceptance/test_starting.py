@@ -152,10 +152,14 @@ async def test_every_wrong_setting_is_named_at_once(folder: Path) -> None:
 async def test_a_handler_that_does_not_import_stops_the_start(folder: Path) -> None:
     (folder / "deployment" / "broken.py").write_text('"""Broken."""\nimport nowhere_to_be_found\n')
     (folder / "deployment" / "torn.py").write_text("def torn(:\n")
+    secret = "raise OSError('postgres://me:hunter2@host/d')\n"
+    (folder / "deployment" / "telling.py").write_text(secret)
     settings = settings_for("postgres://me@127.0.0.1:1/d", "http://127.0.0.1:1")
     async with worker_process("run", folder=folder, settings=settings) as worker:
         assert await worker.ends() == 78
         assert "tidemark: deployment.broken does not import: ModuleNotFoundError" in worker.text
         assert "tidemark: deployment.torn does not import: SyntaxError" in worker.text
+        assert "tidemark: deployment.telling does not import: OSError" in worker.text
+        assert "hunter2" not in worker.text
         assert "Traceback" not in worker.text
         assert worker.said == []

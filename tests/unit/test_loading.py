@@ -52,6 +52,12 @@ def test_handlers_are_found_wherever_they_are_in_the_package(package: Package) -
     assert [route.handler_name for route in load(name).all] == ["a.seen", "b.seen", "deep.c.seen"]
 
 
+def test_a_module_may_answer_for_names_it_has_not(package: Package) -> None:
+    name = package({"a.py": GOOD + "\ndef __getattr__(name):\n    raise RuntimeError(name)\n"})
+
+    assert [route.handler_name for route in load(name).all] == ["a.seen"]
+
+
 def test_an_imported_handler_is_not_routed_twice(package: Package) -> None:
     name = package({"a.py": GOOD, "b.py": "from .a import seen\n"})
 

@@ -185,5 +185,7 @@ def main() -> NoReturn:
 
 
 def _complain(*lines: str) -> None:
+    from ..log import without_secrets  # the error of a handler's module may hold one
+
     for line in lines:
-        print(f"tidemark: {line}", file=sys.stderr)
+        print(f"tidemark: {without_secrets(line)}", file=sys.stderr)

@@ -49,7 +49,8 @@ def modules(package: str, mistakes: list[str]) -> Iterator[ModuleType]:
     if root is None:
         return
     yield root
-    found = pkgutil.iter_modules(getattr(root, "__path__", []))
+    # Not with getattr: a module may answer for names it has not, and raise what it likes.
+    found = pkgutil.iter_modules(vars(root).get("__path__", []))
     for name in sorted(info.name for info in found):
         yield from modules(f"{package}.{name}", mistakes)
 
