@@ -14,7 +14,7 @@ import pytest_asyncio
 from records import agents, approvals, events, leads
 from records.columns import whole
 from tests.support.databases import FreshDatabase
-from worker.cache import Caches, Recall
+from worker.cache import Caches, Recall, find
 from worker.db import Database
 
 INSERTS = {
@@ -89,3 +89,9 @@ async def test_a_recalled_record_is_read_once_and_is_the_newer_one(
     assert newer.updated_at > first.updated_at
     assert cache.peek(id_) is newer
     cache.clear()
+
+
+def test_every_cache_is_found_by_name() -> None:
+    caches = find("records")
+
+    assert {name: caches[name].name for name in ("lead", "approval", "agent")}
