@@ -164,7 +164,7 @@ async def serving(
     the same, as the real one: private joins are refused, changes wait.
     """
     async with asyncpg.create_pool(
-        admin_url, min_size=0, max_size=10, timeout=CONNECT_TIMEOUT
+        admin_url, ssl="disable", min_size=0, max_size=10, timeout=CONNECT_TIMEOUT
     ) as pool:
         server = Server(admin_url, jwt_secret, settings or Settings(), pool)
         runner = web.AppRunner(_app(server), access_log=None, shutdown_timeout=2.0)

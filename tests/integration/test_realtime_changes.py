@@ -103,6 +103,9 @@ async def test_the_numbers_come_in_reverse_order_of_the_request(
         ({**LEADS, "filter": "wrong"}, 'Error parsing `filter` params: ["wrong"]'),
         ({**LEADS, "table": "*", "select": ["id"]}, None),
         ({"event": "*"}, None),
+        ({**LEADS, "table": "nul\0"}, None),
+        ({**LEADS, "filter": "status=eq.nul\0"}, None),
+        ({**LEADS, "select": ["nul\0"]}, None),
     ],
 )
 async def test_what_cannot_be_subscribed_is_said_and_the_channel_stays(

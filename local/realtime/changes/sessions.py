@@ -36,8 +36,11 @@ def is_lost(connection: asyncpg.Connection, error: Exception) -> bool:
 async def connected(admin_url: str) -> AsyncIterator[asyncpg.Connection]:
     """An ordinary connection; raises FeedLost when there is none, or no longer."""
     try:
+        # ssl: the server has none, and a cancellation while asyncpg asks for it ends up in the log.
         connection = await asyncpg.connect(
-            admin_url, server_settings=VALUE_SETTINGS | {"application_name": APPLICATION}
+            admin_url,
+            ssl="disable",
+            server_settings=VALUE_SETTINGS | {"application_name": APPLICATION},
         )
     except ERRORS as error:
         raise FeedLost(str(error)) from error

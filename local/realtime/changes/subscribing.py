@@ -67,10 +67,8 @@ async def check(
 
     Raises SubscriptionRefused with the server's text: nothing is published, or why it cannot be.
     """
-    tables = await published(connection, asked.schema, asked.table)
-    if not tables:
-        raise SubscriptionRefused(NOT_PUBLISHED.format(asked))
     try:
+        tables = await published(connection, asked.schema, asked.table)
         for oid in sorted(tables):
             await _check_table(connection, oid, asked, str(claims.get("role")))
     except _Raised as raised:
@@ -80,6 +78,8 @@ async def check(
         if is_lost(connection, error):
             raise
         raise SubscriptionRefused(FAILED.format(asked, in_words(error))) from error
+    if not tables:
+        raise SubscriptionRefused(NOT_PUBLISHED.format(asked))
     return tables
 
 
