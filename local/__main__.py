@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ AsJson = Annotated[
 @app.callback()
 def main() -> None:
     """PostgreSQL and Supabase Realtime on this machine, and traffic for them."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that has no `…` gets a `?`
+        sys.stdout.reconfigure(errors="replace")
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

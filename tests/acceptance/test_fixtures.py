@@ -21,6 +21,18 @@ async def test_a_story_ends_as_it_did(recording: Path, tmp_path: Path) -> None:
     assert (status, worker.output) == (0, ""), worker.story()
 
 
+async def test_what_replay_prints_is_what_it_compares_with_in_any_locale(tmp_path: Path) -> None:
+    recording = next(path for path in RECORDINGS if path.stem == "approvals-decided")
+    expected = recording.with_suffix(".expected").read_text(encoding="utf-8")
+    settings = {"PYTHONIOENCODING": "ascii"}
+
+    async with worker_process("replay", str(recording), folder=tmp_path, settings=settings) as it:
+        assert await it.ends() == 0, it.story()
+
+    assert not expected.isascii()
+    assert it.output == expected
+
+
 def test_there_are_stories_and_each_has_its_end() -> None:
     assert len(RECORDINGS) >= 3
     assert all(recording.with_suffix(".expected").exists() for recording in RECORDINGS)

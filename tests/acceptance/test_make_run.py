@@ -72,8 +72,8 @@ def figure(said: str, name: str) -> int:
 
 @pytest.mark.timeout(4 * HANG)
 def test_it_stops_by_itself_agrees_and_runs_again_on_the_same_data(data: Path) -> None:
-    for _ in ("first run", "second run"):
-        with demonstration(data, "--for", "2") as (process, parts):
+    for encoding in ("utf-8", "ascii"):  # and on a terminal that has no `…`
+        with demonstration(data, "--for", "2", PYTHONIOENCODING=encoding) as (process, parts):
             assert len(parts) >= 3, "PostgreSQL, the worker and the simulator"
             status, said = ended(process, parts)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -125,6 +126,8 @@ def replay(
 
     settings = _settings()
     routes = _routes(settings)
+    if isinstance(sys.stdout, TextIOWrapper):  # as `--expect` reads it, whatever the locale
+        sys.stdout.reconfigure(encoding="utf-8")
     status = asyncio.run(
         replay(
             recording,
