@@ -16,7 +16,7 @@ run: $(STAMP) ## PostgreSQL, Realtime, the worker and traffic on this machine; A
 test: $(STAMP) ## all tests; ARGS="-k name" picks some
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: $(STAMP) ## format, lint, types, the contracts of the layout, docs
+check: $(STAMP) ## format, lint, types, the contracts of the layout, documents, deploy files
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy

@@ -9,6 +9,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.docs
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 GRACE = 10  # seconds the worker may take to drain
