@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -18,6 +19,7 @@ from local.realtime.server import Server
 from tests.support.databases import FreshDatabase, cloned
 from tests.support.goldens import (
     CLAIMS,
+    FOLDER,
     ROLE,
     Case,
     Outcome,
@@ -26,6 +28,7 @@ from tests.support.goldens import (
     differences,
     emptied,
     exact,
+    execute,
     known_differences,
     run,
 )
@@ -37,6 +40,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CASES = [*cases("postgres_changes.jsonl"), *cases("filters.jsonl")]
 KNOWN = known_differences()
+SENT = [exact(line) for line in (FOLDER / "broadcast_changes.jsonl").read_text().splitlines()]
 OUTCOMES: dict[str, Outcome] = {}  # alike cases are run together, by the first that is asked for
 MARK = "select realtime.send('{}', 'mark', $1, false)"
 _numbers = itertools.count(1)
@@ -141,3 +145,63 @@ async def test_a_subscriber_reads_what_the_real_server_sent(
     case: Case, golden_database: FreshDatabase, golden_server: Server
 ) -> None:
     assert not differences(case, await outcome(case, golden_database, golden_server))
+
+
+# Broadcast from the database
+
+
+async def broadcasts(socket: ClientConnection, until: str) -> list[Any]:
+    """Topic, event and payload of each, up to the topic `until`; its own id reads `<id>`."""
+    heard: list[Any] = []
+    while True:
+        data = await socket.recv()
+        if isinstance(data, str):
+            continue
+        frame = protocol.decode(data)
+        assert Decoder(()).read(frame, data)
+        if frame.topic == f"realtime:{until}":
+            return heard
+        payload = exact(data[5 + sum(data[1:4]) :])  # as it was sent, numbers and all
+        if isinstance(payload, dict) and payload.get("id") == frame.payload["meta"]["id"]:
+            payload["id"] = "<id>"
+        heard.append([frame.topic.removeprefix("realtime:"), frame.payload["event"], payload])
+
+
+def deliverable(message: dict[str, Any]) -> bool:
+    """The real server stores a message that lacks something, and does not send it."""
+    return None not in (message["event"], message["private"], message["payload"])
+
+
+@pytest.mark.parametrize("case", SENT, ids=[case["name"] for case in SENT])
+async def test_a_subscriber_hears_what_the_database_sent(
+    case: dict[str, Any], golden_database: FreshDatabase, golden_server: Server
+) -> None:
+    wanted = [one for one in case["expected"] if one["topic"] and deliverable(one)]
+    mark = f"mark-{next(_numbers)}"
+    session = await asyncpg.connect(
+        golden_database.admin_url, server_settings={"extra_float_digits": "0", "timezone": "UTC"}
+    )
+    try:
+        async with connect(address(golden_server), proxy=None, max_size=None) as socket:
+            for topic, private in {(one["topic"], one["private"]) for one in wanted} | {(mark, 0)}:
+                join = {"config": {"private": bool(private)}}
+                await socket.send(json.dumps(["1", "1", f"realtime:{topic}", "phx_join", join]))
+                assert exact(await socket.recv())[4]["status"] == "ok"
+            await execute(session, case["setup"])
+            with suppress(asyncpg.PostgresError):  # what fails is another test's concern
+                await execute(session, case["dml"])
+            await session.execute("rollback")
+            await session.execute(MARK, mark)
+            heard = await broadcasts(socket, until=mark)
+    finally:
+        await emptied(session)
+        await session.close()
+        await prepare(golden_database.admin_url)
+
+    sent = [[one["topic"], one["event"], one["payload"]] for one in wanted]
+    assert written(heard) == written(sent)
+
+
+def written(value: Any) -> str:
+    """Numbers by their digits: 12.50 is not 12.5."""
+    return json.dumps(value, default=str, sort_keys=True)
