@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from local.postgres import Cluster
 from tests.support.databases import FreshDatabase, administering, cloned
 from worker.db.migrate import default_directory, migrate
 
 ROUTED = ("agents", "approvals", "events", "leads")
-
-
-@pytest_asyncio.fixture
-async def connection(migrated: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    opened = await asyncpg.connect(migrated.url)
-    yield opened
-    await opened.close()
 
 
 async def approval(connection: asyncpg.Connection) -> UUID:

@@ -11,10 +11,8 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
-from tests.support.databases import FreshDatabase
 from worker.cache import Caches
 from worker.db import Database
 from worker.effects import Batch, Effects, Notice
@@ -49,20 +47,6 @@ class Sink:
         return self.taken
 
 
-@pytest_asyncio.fixture
-async def pool(migrated: FreshDatabase) -> AsyncIterator[Database]:
-    opened = Database(migrated.url, size=4)
-    yield opened
-    await opened.close()
-
-
-@pytest_asyncio.fixture
-async def reader(migrated: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    opened = await asyncpg.connect(migrated.url)
-    yield opened
-    await opened.close()
-
-
 def soon() -> Iterator[float]:
     return itertools.repeat(0.0)
 
@@ -94,13 +78,13 @@ async def delivering(pool: Database, woken: asyncio.Event, **more: Any) -> Async
             await task
 
 
-async def settled(reader: asyncpg.Connection, count: int) -> None:
+async def settled(connection: asyncpg.Connection, count: int) -> None:
     """Return once that many are marked as delivered."""
-    while await reader.fetchval("select count(sent_at) from tidemark.outbox") < count:
+    while await connection.fetchval("select count(sent_at) from tidemark.outbox") < count:
         pass
 
 
-async def test_a_commit_wakes_the_delivery(pool: Database, reader: asyncpg.Connection) -> None:
+async def test_a_commit_wakes_the_delivery(pool: Database, connection: asyncpg.Connection) -> None:
     woken, sink = asyncio.Event(), Sink()
     async with delivering(pool, woken, sinks={"one": sink}, poll=HOUR):
         for _ in range(3):
@@ -108,7 +92,7 @@ async def test_a_commit_wakes_the_delivery(pool: Database, reader: asyncpg.Conne
             ids = await ask(pool, 5, woken)
             taken = await sink.has(before + 5)
             assert {notice.id for notice in taken[before:]} == set(ids)
-        await settled(reader, 15)
+        await settled(connection, 15)
 
     assert sink.taken[0].audience == "agent" and sink.taken[0].kind == "lead-moved"
 
@@ -132,16 +116,16 @@ async def test_each_recipient_is_told_in_order(pool: Database) -> None:
 
 
 async def test_a_sink_that_refuses_is_tried_again_and_the_other_is_not_told_twice(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     woken, good, bad = asyncio.Event(), Sink(), Sink(refusals=3)
     (id_,) = await ask(pool, 1)
     with capture_logs() as lines:
         async with delivering(pool, woken, sinks={"good": good, "bad": bad}, poll=0.01):
             await bad.has(1)
-            await settled(reader, 1)
+            await settled(connection, 1)
 
-    row = await reader.fetchrow("select * from tidemark.outbox")
+    row = await connection.fetchrow("select * from tidemark.outbox")
     assert row is not None
     assert [notice.id for notice in good.taken] == [id_]
     assert [notice.id for notice in bad.taken] == [id_], "under the same id"
@@ -152,7 +136,7 @@ async def test_a_sink_that_refuses_is_tried_again_and_the_other_is_not_told_twic
 
 
 async def test_one_that_is_refused_does_not_hold_up_the_others(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     class Picky(Sink):
         async def send(self, notice: Notice) -> None:
@@ -164,20 +148,22 @@ async def test_one_that_is_refused_does_not_hold_up_the_others(
     await ask(pool, 4)
     async with delivering(pool, asyncio.Event(), sinks={"one": sink}, retries=much_later):
         await sink.has(3)
-        await settled(reader, 3)
+        await settled(connection, 3)
 
-    row = await reader.fetchrow("select * from tidemark.outbox where sent_at is null")
+    row = await connection.fetchrow("select * from tidemark.outbox where sent_at is null")
     assert row is not None and row["last_error"] == "ValueError" and row["data"] == '{"n": 0}'
 
 
-async def test_two_deliveries_share_the_work(pool: Database, reader: asyncpg.Connection) -> None:
+async def test_two_deliveries_share_the_work(
+    pool: Database, connection: asyncpg.Connection
+) -> None:
     await ask(pool, 300)
     sink = Sink()
     async with (
         delivering(pool, asyncio.Event(), sinks={"one": sink}, poll=HOUR),
         delivering(pool, asyncio.Event(), sinks={"one": sink}, poll=HOUR),
     ):
-        await settled(reader, 300)
+        await settled(connection, 300)
 
     assert len(sink.taken) == 300
 
@@ -195,31 +181,31 @@ async def test_what_was_claimed_and_never_sent_is_claimed_again(pool: Database) 
 
 
 async def test_what_was_delivered_long_ago_is_forgotten(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     await ask(pool, 3)
-    await reader.execute(
+    await connection.execute(
         "update tidemark.outbox set sent_at = now() - interval '8 days' where data->>'n' = '0'"
     )
-    await reader.execute("update tidemark.outbox set sent_at = now() where data->>'n' = '1'")
+    await connection.execute("update tidemark.outbox set sent_at = now() where data->>'n' = '1'")
     await Outbox(pool).prune(7 * 24 * HOUR)
 
-    kept = await reader.fetch("select data->>'n' from tidemark.outbox")
+    kept = await connection.fetch("select data->>'n' from tidemark.outbox")
     assert sorted(n for (n,) in kept) == ["1", "2"]
 
 
 async def test_delivery_waits_for_tables_that_are_not_there_yet_and_says_so_once(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     sink = Sink()
     waits: list[float] = []
     await ask(pool, 1)
-    await reader.execute("alter table tidemark.outbox rename to elsewhere")
+    await connection.execute("alter table tidemark.outbox rename to elsewhere")
 
     async def pause(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 2:
-            await reader.execute("alter table tidemark.elsewhere rename to outbox")
+            await connection.execute("alter table tidemark.elsewhere rename to outbox")
 
     with capture_logs() as lines:
         async with delivering(pool, asyncio.Event(), sinks={"one": sink}, pause=pause):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import orjson
 import pytest
-import pytest_asyncio
 
 from records import agents, approvals, events, leads
 from records.columns import whole
@@ -37,13 +35,6 @@ CACHES: dict[Any, Recall[str, Any]] = {
     leads: leads.recalled,
     approvals: approvals.recalled,
 }
-
-
-@pytest_asyncio.fixture
-async def connection(migrated: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    opened = await asyncpg.connect(migrated.url)
-    yield opened
-    await opened.close()
 
 
 @pytest.mark.parametrize("module", CLASSES, ids=lambda module: module.__name__)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.database import prepare
 from local.postgres import SUPERUSER, Cluster
-from tests.support.databases import FreshDatabase
 from worker.cache import Caches, Recall
 from worker.db import Connection, Database
 from worker.db.migrate import default_directory, migrate
@@ -26,20 +24,6 @@ from worker.event import Broadcast, Change
 from worker.unit import UnitOfWork
 
 NUL = "a\0b"  # what jsonb refuses, SQLSTATE 22P05
-
-
-@pytest_asyncio.fixture
-async def pool(migrated: FreshDatabase) -> AsyncIterator[Database]:
-    opened = Database(migrated.url, size=2)
-    yield opened
-    await opened.close()
-
-
-@pytest_asyncio.fixture
-async def reader(migrated: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    opened = await asyncpg.connect(migrated.url)
-    yield opened
-    await opened.close()
 
 
 def change(kind: Any = "INSERT", row: dict[str, Any] | None = None, **more: Any) -> Change:
@@ -60,12 +44,12 @@ def audited(event: Change) -> Effects:
     return do
 
 
-async def rows(reader: asyncpg.Connection, query: str) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await reader.fetch(query)]
+async def rows(connection: asyncpg.Connection, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await connection.fetch(query)]
 
 
 async def test_audit_rows_stand_in_the_order_of_the_events(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     row = {"id": "7b0c6c1e-7d5e-4c0b-9a0e-2b1f6c2d9e57", "status": "new"}
     events = [
@@ -75,7 +59,7 @@ async def test_audit_rows_stand_in_the_order_of_the_events(
     ]
     await UnitOfWork(pool, Caches()).commit(Batch([audited(event) for event in events]))
 
-    written = await reader.fetch("select * from audit_logs order by seq")
+    written = await connection.fetch("select * from audit_logs order by seq")
     assert [row["event_id"] for row in written] == [event.id for event in events]
     assert [row["action"] for row in written] == ["INSERT", "UPDATE", "DELETE"]
     assert {(row["table_schema"], row["table_name"]) for row in written} == {("public", "leads")}
@@ -86,7 +70,7 @@ async def test_audit_rows_stand_in_the_order_of_the_events(
 
 
 async def test_the_same_batch_again_writes_nothing_twice(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     do = audited(change())
     do.notify("agent", "a1", "lead-moved", lead=1)
@@ -94,15 +78,15 @@ async def test_the_same_batch_again_writes_nothing_twice(
     await unit.commit(Batch([do]))
     await unit.commit(Batch([do, do]))
 
-    assert await rows(reader, "select count(*) from audit_logs") == [(1,)]
+    assert await rows(connection, "select count(*) from audit_logs") == [(1,)]
     assert await rows(
-        reader, "select audience, recipient, kind, data->>'lead' from tidemark.outbox"
+        connection, "select audience, recipient, kind, data->>'lead' from tidemark.outbox"
     ) == [("agent", "a1", "lead-moved", "1")]
 
 
 @pytest.mark.parametrize("poisoned", [False, True])
 async def test_a_commit_whose_answer_was_lost_is_not_applied_again(
-    pool: Database, reader: asyncpg.Connection, poisoned: bool
+    pool: Database, connection: asyncpg.Connection, poisoned: bool
 ) -> None:
     event = change()
     counting, writing = asking(event, "a.count"), asking(event, "c.write")
@@ -115,13 +99,13 @@ async def test_a_commit_whose_answer_was_lost_is_not_applied_again(
     await unit.commit(Batch(asked))
     await unit.commit(Batch([*asked, audited(change())]))
 
-    assert await rows(reader, "select value from tidemark.counters") == [(1,)]
-    assert await rows(reader, "select count(*) from agents") == [(1,)]
-    assert await rows(reader, "select count(*) from audit_logs") == [(2,)]
+    assert await rows(connection, "select value from tidemark.counters") == [(1,)]
+    assert await rows(connection, "select count(*) from agents") == [(1,)]
+    assert await rows(connection, "select count(*) from audit_logs") == [(2,)]
 
 
 async def test_counters_add_up_and_statements_run_in_order(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     first, second = asking(change()), asking(change())
     first.count("leads", source="web", city="x")
@@ -136,13 +120,13 @@ async def test_counters_add_up_and_statements_run_in_order(
     await unit.commit(Batch([again]))
 
     assert await rows(
-        reader, "select labels->>'source', value from tidemark.counters order by value"
+        connection, "select labels->>'source', value from tidemark.counters order by value"
     ) == [("web", 3), ("phone", 11)]
-    assert await rows(reader, "select name from agents") == [("first and second",)]
+    assert await rows(connection, "select name from agents") == [("first and second",)]
 
 
 async def test_a_row_without_a_uuid_has_a_record_id_that_lasts(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     unit = UnitOfWork(pool, Caches())
     for status in ("new", "won"):
@@ -152,7 +136,7 @@ async def test_a_row_without_a_uuid_has_a_record_id_that_lasts(
     nameless = audited(change("UPDATE", {"status": "new"}))
     await unit.commit(Batch([by_two, nameless]))
 
-    found = await rows(reader, "select record_id, record_key from audit_logs order by seq")
+    found = await rows(connection, "select record_id, record_key from audit_logs order by seq")
     assert found[0] == found[1] and found[0][1] == '{"id": 5}'
     assert found[2][1] == '{"a": 1, "b": "x"}'
     assert found[3][1] is None
@@ -160,23 +144,23 @@ async def test_a_row_without_a_uuid_has_a_record_id_that_lasts(
 
 
 async def test_hidden_columns_reach_neither_the_audit_nor_a_dead_letter(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     event = change("UPDATE", {"id": str(uuid4()), "password_hash": "x"})
     unit = UnitOfWork(pool, Caches(), hidden_columns=["password_hash"])
     await unit.commit(Batch([audited(event)], [DeadLetter(event, "h", "why", 1)]))
 
-    assert await rows(reader, "select new_data ? 'password_hash' from audit_logs") == [(False,)]
+    assert await rows(connection, "select new_data ? 'password_hash' from audit_logs") == [(False,)]
     kept = "select event->'record' ? 'password_hash', event->'record' ? 'id'"
-    assert await rows(reader, f"{kept} from tidemark.dead_letters") == [(False, True)]
+    assert await rows(connection, f"{kept} from tidemark.dead_letters") == [(False, True)]
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(poisoned=st.sets(st.integers(0, 12), max_size=5), how=st.sampled_from(["value", "sql"]))
 async def test_only_the_guilty_are_given_up(
-    poisoned: set[int], how: str, pool: Database, reader: asyncpg.Connection
+    poisoned: set[int], how: str, pool: Database, connection: asyncpg.Connection
 ) -> None:
-    await reader.execute("truncate audit_logs, tidemark.dead_letters")
+    await connection.execute("truncate audit_logs, tidemark.dead_letters")
     asked = [audited(change("INSERT", {"id": str(uuid4()), "n": n})) for n in range(13)]
     for n in poisoned:
         if how == "value":
@@ -185,50 +169,51 @@ async def test_only_the_guilty_are_given_up(
             asked[n].execute("insert into nowhere values ($1)", n)
     await UnitOfWork(pool, Caches()).commit(Batch(asked))
 
-    written = await rows(reader, "select (new_data->>'n')::int from audit_logs order by seq")
+    written = await rows(connection, "select (new_data->>'n')::int from audit_logs order by seq")
     assert [n for (n,) in written] == [n for n in range(13) if n not in poisoned]
     dead = await rows(
-        reader, "select handler, (event->'record'->>'n')::int, attempts from tidemark.dead_letters"
+        connection,
+        "select handler, (event->'record'->>'n')::int, attempts from tidemark.dead_letters",
     )
     assert sorted(dead) == [("audit.write", n, 1) for n in sorted(poisoned)]
 
 
 async def test_a_statement_that_never_ends_is_given_up(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     slow = audited(change())
     slow.execute("select pg_sleep(60)")
     unit = UnitOfWork(pool, Caches(), statement_timeout=0.05)
     await unit.commit(Batch([slow, audited(change())]))
 
-    assert await rows(reader, "select count(*) from audit_logs") == [(1,)]
-    ((reason,),) = await rows(reader, "select reason from tidemark.dead_letters")
+    assert await rows(connection, "select count(*) from audit_logs") == [(1,)]
+    ((reason,),) = await rows(connection, "select reason from tidemark.dead_letters")
     assert reason.startswith("QueryCanceledError 57014: ")
 
 
 async def test_a_deferred_constraint_is_blamed_on_its_own_event(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
-    await reader.execute("create table late (id int unique deferrable initially deferred)")
+    await connection.execute("create table late (id int unique deferrable initially deferred)")
     asked = [asking(change()) for _ in range(3)]
     for do, value in zip(asked, (1, 1, 2), strict=True):
         do.execute("insert into late values ($1)", value)
     await UnitOfWork(pool, Caches()).commit(Batch(asked))
 
-    assert await rows(reader, "select id from late order by id") == [(1,), (2,)]
-    assert await rows(reader, "select count(*) from tidemark.dead_letters") == [(1,)]
+    assert await rows(connection, "select id from late order by id") == [(1,), (2,)]
+    assert await rows(connection, "select count(*) from tidemark.dead_letters") == [(1,)]
 
 
 async def test_what_cannot_be_json_or_names_no_cache_is_given_up(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     surrogate, nameless = audited(change()), audited(change())
     surrogate.notify("agent", "a", "x", text="\ud800")
     nameless.drop("nothing", 1)
     await UnitOfWork(pool, Caches()).commit(Batch([surrogate, nameless, audited(change())]))
 
-    assert await rows(reader, "select count(*) from audit_logs") == [(1,)]
-    assert await rows(reader, "select count(*) from tidemark.dead_letters") == [(2,)]
+    assert await rows(connection, "select count(*) from audit_logs") == [(1,)]
+    assert await rows(connection, "select count(*) from tidemark.dead_letters") == [(2,)]
 
 
 class Stubborn:
@@ -273,7 +258,7 @@ IMPOSSIBLE: list[Callable[[Effects], object]] = [
 
 @pytest.mark.parametrize("ask", IMPOSSIBLE)
 async def test_what_cannot_be_done_is_given_up_and_the_rest_is_done(
-    ask: Callable[[Effects], object], pool: Database, reader: asyncpg.Connection
+    ask: Callable[[Effects], object], pool: Database, connection: asyncpg.Connection
 ) -> None:
     asked = [audited(change()), asking(change(), "b.bad"), audited(change())]
     ask(asked[1])
@@ -282,23 +267,23 @@ async def test_what_cannot_be_done_is_given_up_and_the_rest_is_done(
         await unit.commit(Batch(asked))
         await unit.commit(Batch([audited(change())]))  # over the same connection
 
-    assert await rows(reader, "select count(*) from audit_logs") == [(3,)]
-    assert await rows(reader, "select handler from tidemark.dead_letters") == [("b.bad",)]
+    assert await rows(connection, "select count(*) from audit_logs") == [(3,)]
+    assert await rows(connection, "select handler from tidemark.dead_letters") == [("b.bad",)]
 
 
 async def test_any_words_of_a_handler_can_be_kept(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     letter = DeadLetter(change(), "a.bad", f"ValueError: {HALF}{NUL}", 3)
     await UnitOfWork(pool, Caches()).commit(Batch([], [letter]))
 
-    assert await rows(reader, "select reason from tidemark.dead_letters") == [
+    assert await rows(connection, "select reason from tidemark.dead_letters") == [
         ("ValueError: ?a\N{REPLACEMENT CHARACTER}b",)
     ]
 
 
 async def test_a_poisoned_event_itself_can_be_kept(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     bell = Broadcast(id=uuid4(), topic="office", event="bell", payload={"text": NUL, "raw": b"x"})
     letter = DeadLetter(bell, "bells.ring", f"Reject: {NUL}", 3)
@@ -307,14 +292,14 @@ async def test_a_poisoned_event_itself_can_be_kept(
     await unit.commit(Batch([], [letter]))
 
     assert await rows(
-        reader,
+        connection,
         "select event_id, handler, lane, attempts, event->'payload'->>'raw'"
         " from tidemark.dead_letters",
     ) == [(bell.id, "bells.ring", "live", 3, "eA==")]
 
 
 async def test_nothing_is_written_when_what_comes_first_fails(
-    pool: Database, reader: asyncpg.Connection
+    pool: Database, connection: asyncpg.Connection
 ) -> None:
     class Lost(Exception):
         """Another worker has moved the cursor."""
@@ -326,7 +311,7 @@ async def test_nothing_is_written_when_what_comes_first_fails(
     with pytest.raises(Lost):
         await UnitOfWork(pool, Caches()).commit(Batch([audited(change())]), first=lose)
 
-    assert await rows(reader, "select count(*) from audit_logs") == [(0,)]
+    assert await rows(connection, "select count(*) from audit_logs") == [(0,)]
 
 
 async def test_caches_hear_of_it_before_the_commit_and_again_after_it(pool: Database) -> None:
@@ -367,20 +352,22 @@ async def test_only_a_unit_with_notifications_wakes_the_delivery(pool: Database)
     assert woken == 1
 
 
-async def test_missing_tables_are_nobodys_fault(pool: Database, reader: asyncpg.Connection) -> None:
-    await reader.execute("alter table audit_logs rename to elsewhere")
+async def test_missing_tables_are_nobodys_fault(
+    pool: Database, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("alter table audit_logs rename to elsewhere")
     unit = UnitOfWork(pool, Caches())
     batch = Batch([audited(change())])
     with pytest.raises(DatabaseAway, match="refuses: UndefinedTableError 42P01"):
         await unit.commit(batch)
-    await reader.execute("alter table elsewhere rename to audit_logs")
+    await connection.execute("alter table elsewhere rename to audit_logs")
     await unit.commit(batch)
 
-    assert await rows(reader, "select count(*) from audit_logs") == [(1,)]
-    assert await rows(reader, "select count(*) from tidemark.dead_letters") == [(0,)]
+    assert await rows(connection, "select count(*) from audit_logs") == [(1,)]
+    assert await rows(connection, "select count(*) from tidemark.dead_letters") == [(0,)]
 
 
-async def test_deadlocks_are_tried_again(pool: Database, reader: asyncpg.Connection) -> None:
+async def test_deadlocks_are_tried_again(pool: Database, connection: asyncpg.Connection) -> None:
     """Two units that add to the same two counters in opposite order, many times over."""
     unit = UnitOfWork(pool, Caches())
 
@@ -392,7 +379,7 @@ async def test_deadlocks_are_tried_again(pool: Database, reader: asyncpg.Connect
 
     await asyncio.gather(*[unit.commit(batch(*names)) for names in [("a", "b"), ("b", "a")] * 20])
 
-    assert await rows(reader, "select name, value from tidemark.counters order by name") == [
+    assert await rows(connection, "select name, value from tidemark.counters order by name") == [
         ("a", 40),
         ("b", 40),
     ]
