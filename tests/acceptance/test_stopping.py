@@ -100,6 +100,23 @@ async def test_what_was_received_is_finished_before_it_ends(
     assert kept == handled > 0
 
 
+async def test_what_goes_on_coming_does_not_keep_it(migrated: FreshDatabase, folder: Path) -> None:
+    async def endless_changes(peer: Peer) -> None:
+        topic, ids = await join(peer)
+        while True:
+            await say_change(peer, topic, ids, str(uuid4()))
+
+    async with scripted(endless_changes) as url:
+        settings = settings_for(migrated.url, url)
+        async with worker_process("run", folder=folder, settings=settings) as worker:
+            await worker.event("handler.finished")
+            worker.send(signal.SIGTERM)
+
+            assert await worker.ends() == 0
+            assert not worker.events("worker.undrained")
+            assert worker.said[-1]["waiting"] == 0
+
+
 async def test_it_stops_in_time_while_postgres_hangs_in_a_transaction(
     own_cluster: Cluster, folder: Path
 ) -> None:

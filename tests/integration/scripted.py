@@ -102,7 +102,7 @@ class Ear:
         self.listens = asyncio.Event()
         self.listens.set()
 
-    async def receive(self, event: Event) -> None:
+    async def receive(self, event: Event, size: int) -> None:
         await self.listens.wait()
         self.heard.put_nowait(event)
 

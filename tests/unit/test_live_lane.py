@@ -157,6 +157,25 @@ async def test_a_full_inbox_holds_the_reader_back() -> None:
     assert len(ledger.events) == 4
 
 
+async def test_large_frames_fill_the_inbox_too() -> None:
+    ledger = Ledger()
+    ledger.go.clear()
+    async with running(ledger, count, inbox_bytes=100) as lane:
+        await lane.receive(change(), 60)
+        await ledger.entered.wait()
+        await lane.receive(change(), 60)
+        third = asyncio.create_task(lane.receive(change(), 500))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not third.done()
+        ledger.go.set()
+        await third  # larger than all the room there is, and taken all the same
+        await lane.drain()
+        await send(lane, change())
+
+    assert len(ledger.events) == 4
+
+
 async def test_three_strikes_and_the_event_is_given_up_and_the_rest_goes_on() -> None:
     ledger = Ledger()
     tries = 0

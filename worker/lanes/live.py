@@ -23,6 +23,7 @@ from ..routing import Route, Routes
 log = structlog.get_logger()
 
 STRIKES = 3
+INBOX_BYTES = 64 * 1024 * 1024  # of frames; a row may have a megabyte, and ten thousand wait
 HANDLER_SECONDS = 30.0  # a handler that takes longer hangs, and everybody behind it waits
 
 Commit = Callable[[Batch], Awaitable[None]]
@@ -49,6 +50,7 @@ class LiveLane:
         caches: Caches,
         *,
         inbox_size: int = 1000,
+        inbox_bytes: int = INBOX_BYTES,
         batch_size: int = 200,
         strikes: int = STRIKES,
         handler_seconds: float = HANDLER_SECONDS,
@@ -61,8 +63,11 @@ class LiveLane:
         self._strikes = strikes
         self._handler_seconds = handler_seconds
         self._pause = pause
-        self._inbox: asyncio.Queue[Event] = asyncio.Queue(inbox_size)
+        self._inbox: asyncio.Queue[tuple[Event, int]] = asyncio.Queue(inbox_size)
         self._in_hand = 0  # events taken out of the inbox to be committed together
+        self._bytes = 0  # of the frames of all that is not committed
+        self._most_bytes = inbox_bytes
+        self._room = asyncio.Event()
         self._refused: str | None = None  # why the database took nothing the last time
         self._running: tuple[str, float] | None = None  # the handler that runs, and since when
 
@@ -83,9 +88,13 @@ class LiveLane:
                 return f"handler {name} hangs and does not let itself be stopped"
         return None
 
-    async def receive(self, event: Event) -> None:
-        """Take an event in; waits while there is no room."""
-        await self._inbox.put(event)
+    async def receive(self, event: Event, size: int = 0) -> None:
+        """Take an event in; waits while there is no room. `size` is its frame's, in bytes."""
+        while self._bytes >= self._most_bytes:
+            self._room.clear()
+            await self._room.wait()
+        self._bytes += size
+        await self._inbox.put((event, size))
         metrics.events_received.labels(_source(event)).inc()
         metrics.inbox_waiting.set(self._inbox.qsize())
 
@@ -100,20 +109,23 @@ class LiveLane:
     async def run(self) -> Never:
         """Handle events until cancelled; what is not committed by then is lost, as if unread."""
         while True:
-            events = await self._arrived()
+            events, size = await self._arrived()
             self._in_hand = len(events)
             for part in _parted_at_gaps(events):
                 await self._handle(part)
             self._in_hand = 0
+            self._bytes -= size
+            self._room.set()
             for _ in events:
                 self._inbox.task_done()
 
-    async def _arrived(self) -> list[Event]:
-        events = [await self._inbox.get()]
-        while len(events) < self._batch_size and not self._inbox.empty():
-            events.append(self._inbox.get_nowait())
+    async def _arrived(self) -> tuple[list[Event], int]:
+        """Wait for an event; return it with what else is there, and the bytes of their frames."""
+        arrived = [await self._inbox.get()]
+        while len(arrived) < self._batch_size and not self._inbox.empty():
+            arrived.append(self._inbox.get_nowait())
         metrics.inbox_waiting.set(self._inbox.qsize())
-        return events
+        return [event for event, _ in arrived], sum(size for _, size in arrived)
 
     async def _handle(self, events: Sequence[Event]) -> None:
         asked: list[Effects] = []

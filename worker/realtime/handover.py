@@ -51,14 +51,14 @@ class Handover:
         """Return once everything put in was handed on."""
         await self._empty.wait()
 
-    async def run(self, receive: Callable[[Event], Awaitable[None]]) -> Never:
+    async def run(self, receive: Callable[[Event, int], Awaitable[None]]) -> Never:
         """Hand events on, one after the other."""
         waiting = self._waiting
         while True:
             await self._filled.wait()
             while waiting:
                 event, size = waiting[0]
-                await receive(event)
+                await receive(event, size)
                 waiting.popleft()
                 self._bytes -= size
                 if self.is_full and self._is_half_empty():

@@ -99,10 +99,10 @@ class Link:
         raise AssertionError("unreachable: staying connected never ends")
 
     async def _hand_on(self) -> Never:
-        async def receive(event: Event) -> None:
+        async def receive(event: Event, size: int) -> None:
             if type(event) is Gap:
                 self._watch.handing_on(event)
-            await self._listener.receive(event)
+            await self._listener.receive(event, size)
 
         await self._handover.run(receive)
 

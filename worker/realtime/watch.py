@@ -23,8 +23,12 @@ log = structlog.get_logger()
 class Listener(Protocol):
     """Whoever wants the events."""
 
-    async def receive(self, event: Event) -> None:
-        """Take one event, in order. May wait: that is the back-pressure."""
+    async def receive(self, event: Event, size: int) -> None:
+        """
+        Take one event, in order. May wait: that is the back-pressure.
+
+        `size` is the length in bytes of the frame it came in.
+        """
 
     def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
         """Be told at once that events of these may be missed from now on."""

@@ -49,7 +49,7 @@ class Recorder:
 
     # As a listener it wants no events: recording runs no handler.
 
-    async def receive(self, event: Event) -> None:
+    async def receive(self, event: Event, size: int) -> None:
         """Events are read from the recording, later."""
 
     def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
