@@ -7,11 +7,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from typer.main import get_command
 
 from worker.cli.commands import cli
+from worker.routing import load
 
 pytestmark = pytest.mark.docs
 
@@ -97,6 +99,23 @@ def test_make_help_names_what_the_readme_promises() -> None:
 
     for target in ("run", "test", "check", "help"):
         assert re.search(rf"^  make {target} ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README", "CONTRIBUTING"])
+def test_the_handler_that_a_page_shows_can_be_loaded(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / f"{page}.md").read_text()
+    (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    package = tmp_path / f"shown_in_{page.lower()}"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "example.py").write_text(dedent(shown))
+    monkeypatch.syspath_prepend(tmp_path)
+
+    (route,) = load(package.name).all
+
+    assert route.handler_name.startswith("example.")
 
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
