@@ -68,7 +68,7 @@ def test_systemd_unit_starts_the_worker_and_waits_for_its_drain() -> None:
     # What the migration says counts too: of ExecStartPre= systemd would try 78 again and again.
     assert "ExecStartPre" not in service
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
-    assert service["Environment"] == f"HOME={service['WorkingDirectory']}", "not behind ProtectHome="
+    assert service["Environment"] == f"HOME={service['WorkingDirectory']}"
     assert service["KillSignal"] == "SIGTERM"
     assert seconds(service["TimeoutStopSec"]) > GRACE
     assert service["Restart"] == "always"
