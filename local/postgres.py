@@ -44,6 +44,7 @@ SETTINGS = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "extra_float_digits": "0",  # as in Supabase's image: triggers write floats with 15 digits
     "log_parameter_max_length_on_error": "0",
     "update_process_title": "off",
 }

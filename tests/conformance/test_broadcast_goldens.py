@@ -34,10 +34,7 @@ KNOWN = known_differences()
 
 @pytest_asyncio.fixture
 async def session(database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    """A superuser's session with the settings under which the goldens were made."""
-    connection = await asyncpg.connect(
-        database.admin_url, server_settings={"extra_float_digits": "0", "timezone": "UTC"}
-    )
+    connection = await asyncpg.connect(database.admin_url)
     yield connection
     await connection.close()
 

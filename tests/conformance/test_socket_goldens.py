@@ -179,9 +179,7 @@ async def test_a_subscriber_hears_what_the_database_sent(
     stored = [one for one in case["expected"] if one["topic"]]  # nobody can join the empty one
     wanted = [one for one in stored if deliverable(one)]
     mark = f"mark-{next(_numbers)}"
-    session = await asyncpg.connect(
-        golden_database.admin_url, server_settings={"extra_float_digits": "0", "timezone": "UTC"}
-    )
+    session = await asyncpg.connect(golden_database.admin_url)
     try:
         async with connect(address(golden_server), proxy=None, max_size=None) as socket:
             topics = {(one["topic"], bool(one["private"])) for one in stored}

@@ -103,3 +103,11 @@ async def test_binary_messages_are_stored_as_they_are(database: FreshDatabase) -
     )
     assert tuple(row or ()) == (None, b"\x00\xff", True)
     await connection.close()
+
+
+async def test_a_float_is_written_as_by_supabases_image(database: FreshDatabase) -> None:
+    connection = await asyncpg.connect(database.url)
+    written = await connection.fetchval("select jsonb_build_object('v', 0.1::float8 + 0.2)")
+    await connection.close()
+
+    assert written == '{"v": 0.3}'
