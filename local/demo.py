@@ -154,6 +154,7 @@ def traffic(
 
 async def watch(demo: Demo, console: Console, seconds: float | None) -> None:
     """Refresh the screen until told to stop, or for `seconds` from the first handled event."""
+    has_screen = console.is_terminal and not console.is_dumb_terminal
     with Live(demo.screen, console=console, auto_refresh=False, transient=True) as live:
         ends = float("inf")
         while time.monotonic() < ends and not demo.stopping.is_set():
@@ -162,10 +163,10 @@ async def watch(demo: Demo, console: Console, seconds: float | None) -> None:
                 took = time.monotonic() - demo.begun
                 console.print(f"first event handled {took:.1f} s after the start")
                 ends = time.monotonic() + (seconds if seconds is not None else _A_DAY)
-            live.update(demo.screen, refresh=console.is_terminal)
-            if not console.is_terminal:
+            live.update(demo.screen, refresh=has_screen)
+            if not has_screen:
                 console.print(screen.one_line(demo.screen.figures), highlight=False, soft_wrap=True)
-            await first(demo.stopping, timeout=_REFRESH if console.is_terminal else 1.0)
+            await first(demo.stopping, timeout=_REFRESH if has_screen else 1.0)
 
 
 async def drained(connection: asyncpg.Connection, after: int) -> truth.Comparison:

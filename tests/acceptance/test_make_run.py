@@ -72,13 +72,15 @@ def figure(said: str, name: str) -> int:
 
 @pytest.mark.timeout(4 * HANG)
 def test_it_stops_by_itself_agrees_and_runs_again_on_the_same_data(data: Path) -> None:
-    for encoding in ("utf-8", "ascii"):  # and on a terminal that has no `…`
-        with demonstration(data, "--for", "2", PYTHONIOENCODING=encoding) as (process, parts):
+    # Into a pipe, and on a terminal that can neither move its cursor nor show `·`.
+    for env in ({}, {"TERM": "dumb", "FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"}):
+        with demonstration(data, "--for", "2", **env) as (process, parts):
             assert len(parts) >= 3, "PostgreSQL, the worker and the simulator"
             status, said = ended(process, parts)
 
         assert status == 0, said
         assert "audit rows and changes agree" in said
+        assert re.search(r"^events in \d+ . handlers run \d+ ", said, re.MULTILINE), said
         assert figure(said, "changes committed") == figure(said, "audit rows written") > 0
         for name in ("events in", "handlers run", "notifications"):
             assert figure(said, name) > 0
