@@ -11,6 +11,7 @@ import orjson
 
 PUSH, REPLY, BROADCAST, USER_BROADCAST_PUSH, USER_BROADCAST = range(5)
 LONGEST = 255  # a length is one byte
+Ref = str | int | float | None  # a text in all clients; the real server echoes a number as well
 
 
 class Frame(NamedTuple):
@@ -38,8 +39,8 @@ class UserBroadcast:
 class Inbound:
     """One message of a client. `payload` is JSON, bytes (kind 0) or a UserBroadcast (kind 3)."""
 
-    join_ref: str | None
-    ref: str | None
+    join_ref: Ref
+    ref: Ref
     topic: str
     event: str
     payload: Any
@@ -56,8 +57,8 @@ class Serializer(Protocol):
         event: str,
         payload: bytes,
         *,
-        join_ref: str | None = None,
-        ref: str | None = None,
+        join_ref: Ref = None,
+        ref: Ref = None,
     ) -> Frame: ...
 
     def user_broadcast(self, topic: str, message: UserBroadcast) -> Frame | None: ...
@@ -108,8 +109,8 @@ class V1:
         event: str,
         payload: bytes,
         *,
-        join_ref: str | None = None,
-        ref: str | None = None,
+        join_ref: Ref = None,
+        ref: Ref = None,
     ) -> Frame:
         head = b'{"event":' + to_json(event) + b',"payload":' + payload
         return Frame(head + b',"ref":' + to_json(ref) + b',"topic":' + to_json(topic) + b"}")
@@ -140,8 +141,8 @@ class V2:
         event: str,
         payload: bytes,
         *,
-        join_ref: str | None = None,
-        ref: str | None = None,
+        join_ref: Ref = None,
+        ref: Ref = None,
     ) -> Frame:
         head = to_json([join_ref, ref, topic, event])
         return Frame(head[:-1] + b"," + payload + b"]")
@@ -187,7 +188,7 @@ def _is_json(payload: bytes) -> bool:
 
 
 def _inbound(join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any) -> Inbound:
-    references = isinstance(join_ref, str | None) and isinstance(ref, str | None)
+    references = isinstance(join_ref, Ref) and isinstance(ref, Ref)
     if not (references and isinstance(topic, str) and isinstance(event, str)):
         raise Unreadable
     return Inbound(join_ref, ref, topic, event, payload)

@@ -39,6 +39,14 @@ def test_version_2_reads_five_elements_and_ignores_more() -> None:
     assert SERIALIZER_2.read('["1","2","t","e",[],"more"]') == Inbound("1", "2", "t", "e", [])
 
 
+def test_references_may_be_numbers() -> None:
+    in_1 = SERIALIZER_1.read('{"topic":"t","event":"e","payload":{},"ref":2,"join_ref":1}')
+    in_2 = SERIALIZER_2.read('[1,2,"t","e",{}]')
+
+    assert in_1 == in_2 == Inbound(1, 2, "t", "e", {})
+    assert SERIALIZER_2.text("t", "e", b"{}", join_ref=1, ref=2) == Frame(b'[1,2,"t","e",{}]')
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -48,7 +56,7 @@ def test_version_2_reads_five_elements_and_ignores_more() -> None:
         '{"topic":"t","event":"e","payload":{}}',
         '{"topic":"t","event":"e","ref":"1"}',
         '{"topic":1,"event":"e","payload":{},"ref":"1"}',
-        '{"topic":"t","event":"e","payload":{},"ref":1}',
+        '{"topic":"t","event":"e","payload":{},"ref":[1]}',
         '{"topic":"t","event":"e","payload":"\\ud800","ref":"1"}',
         b"\x03",
     ],
