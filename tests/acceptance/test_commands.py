@@ -136,6 +136,32 @@ async def test_what_was_recorded_can_be_replayed_and_compared(tmp_path: Path) ->
         assert "INSERT of public.leads" in other.output
 
 
+# No file of this process grows beyond 4 KiB: that is as good as a full disk.
+FULL = """
+import resource
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+"""
+
+
+async def test_a_disk_that_is_full_ends_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text(REACTING + FULL)
+
+    async def many_changes(peer: Peer) -> None:
+        topic, ids = await join(peer)
+        for _ in range(100):
+            await say_change(peer, topic, ids)
+        await be_realtime(peer)
+
+    async with scripted(many_changes) as url:
+        settings = {"HANDLERS": "mine", "SUPABASE_URL": url, "SUPABASE_KEY": "sb_secret_hunter2"}
+        arguments = ("record", "--for", "1h", "--out", "heard.jsonl")
+        async with worker_process(*arguments, folder=tmp_path, settings=settings) as worker:
+            assert await worker.ends() == 1
+            assert worker.text == "tidemark: heard.jsonl: File too large\n"
+
+
 async def test_a_recording_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "__init__.py").write_text(REACTING)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -72,13 +72,7 @@ async def record(
     Returns how many there were. Raises CommandFailed when the file exists already or cannot be
     written, and when nothing was heard at all.
     """
-    try:
-        file = out.open("xb")
-    except FileExistsError:
-        raise CommandFailed(f"{out} exists already: recordings are not overwritten") from None
-    except OSError as error:
-        raise CommandFailed(f"{out}: {error.strerror}") from None
-    with file:
+    with _written(out) as file:
         file.write(header(subscriptions, datetime.now(UTC).isoformat(timespec="seconds")))
         recorder = Recorder(file, hidden_columns)
         link = Link(
@@ -100,6 +94,18 @@ async def record(
     if not recorder.frames:
         raise CommandFailed(f"nothing was heard, so {out} holds no frame")
     return recorder.frames
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[BinaryIO]:
+    """A new file. Raises CommandFailed whatever is wrong with it, on a full disk while closing."""
+    try:
+        with out.open("xb") as file:
+            yield file
+    except FileExistsError:
+        raise CommandFailed(f"{out} exists already: recordings are not overwritten") from None
+    except OSError as error:
+        raise CommandFailed(f"{out}: {error.strerror}") from None
 
 
 async def _listen(link: Link, recorder: Recorder, seconds: float | None) -> None:
