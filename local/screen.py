@@ -91,7 +91,7 @@ def rows(figures: Figures) -> list[tuple[str, str]]:
         ("handlers run", f"{figures['events_handled_total']:.0f}"),
         ("audit rows", f"{figures['effects_committed_total:audit']:.0f}"),
         ("cache hits", figures.hit_rate),
-        ("notifications", f"{figures['notices_sent_total']:.0f}"),
+        ("notifications", f"{figures['notifications_sent_total']:.0f}"),
         ("commit → effects", f"p50 {figures.latency(0.5)}, p95 {figures.latency(0.95)}"),
         ("waiting", f"{figures['inbox_waiting']:.0f}"),
         ("dead letters", f"{figures['dead_letters_stored_total']:.0f}"),

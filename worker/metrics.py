@@ -52,8 +52,10 @@ cache_reads = Counter("tidemark_cache_reads", "Reads of a cache: hit or miss", [
 cache_evictions = Counter("tidemark_cache_evictions", "Entries pushed out by newer ones", ["cache"])
 cache_entries = Gauge("tidemark_cache_entries", "Entries held", ["cache"])
 
-notices_sent = Counter("tidemark_notices_sent", "Notifications handed to a sink", ["sink"])
-notices_failed = Counter("tidemark_notices_failed", "Attempts a sink refused", ["sink"])
+notifications_sent = Counter(
+    "tidemark_notifications_sent", "Notifications handed to a sink", ["sink"]
+)
+notifications_failed = Counter("tidemark_notifications_failed", "Attempts a sink refused", ["sink"])
 outbox_waiting = Gauge("tidemark_outbox_waiting", "Notifications not yet delivered")
 
 ready = Gauge("tidemark_ready", "1 while every channel is ready and the database answers")

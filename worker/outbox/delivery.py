@@ -125,7 +125,7 @@ async def _hand_over(name: str, send: Send, notice: Notice, attempt: int) -> str
             await send(notice)
     # A sink is a door to libraries that raise what they like; all of it means: not yet.
     except Exception as error:
-        metrics.notices_failed.labels(name).inc()
+        metrics.notifications_failed.labels(name).inc()
         log.warning(
             "notification.failed",
             sink=name,
@@ -134,6 +134,6 @@ async def _hand_over(name: str, send: Send, notice: Notice, attempt: int) -> str
             error=type(error).__name__,
         )
         return type(error).__name__
-    metrics.notices_sent.labels(name).inc()
+    metrics.notifications_sent.labels(name).inc()
     log.debug("notification.sent", sink=name, id=str(notice.id), attempt=attempt)
     return None
