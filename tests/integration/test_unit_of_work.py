@@ -191,6 +191,19 @@ async def test_a_statement_that_never_ends_is_given_up(
     assert reason.startswith("QueryCanceledError 57014: ")
 
 
+async def test_a_frozen_unit_lets_go_of_what_it_locked(pool: Database) -> None:
+    ended = asyncio.Event()
+
+    async def freeze(connection: Connection) -> None:
+        connection.add_termination_listener(lambda _: ended.set())
+        await ended.wait()  # until the server ends the session
+
+    unit = UnitOfWork(pool, Caches(), idle_timeout=0.05)
+    async with asyncio.timeout(10):
+        with pytest.raises(DatabaseAway):
+            await unit.commit(Batch([audited(change())]), freeze)
+
+
 async def test_a_deferred_constraint_is_blamed_on_its_own_event(
     pool: Database, connection: asyncpg.Connection
 ) -> None:
