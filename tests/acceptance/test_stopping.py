@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import httpx
 import pytest
 
 from local.database import prepare
@@ -131,15 +132,25 @@ async def test_it_stops_in_time_while_postgres_hangs_in_a_transaction(
     await prepare(own_cluster.url(role=SUPERUSER))
     await migrate(own_cluster.url())
     async with scripted(change_once_hung) as url:
-        settings = settings_for(own_cluster.url(), url, DRAIN_SECONDS="3")
-        async with worker_process("run", folder=folder, settings=settings) as worker:
+        settings = settings_for(
+            own_cluster.url(), url, DRAIN_SECONDS="3", HOST="127.0.0.1", PORT="0"
+        )
+        async with (
+            worker_process("run", folder=folder, settings=settings) as worker,
+            httpx.AsyncClient() as browser,
+        ):
+            port = (await worker.event("worker.starting"))["port"]
             await worker.event("worker.ready")
             with stopped(own_cluster):
                 hung.set()
                 await worker.event("handler.finished")
                 began = time.monotonic()
                 worker.send(signal.SIGTERM)
+                await worker.event("worker.draining")
+                answer = await browser.get(f"http://127.0.0.1:{port}/ready")
 
+                assert answer.status_code == 503
+                assert answer.json()["reasons"][0] == "the worker is draining"
                 assert await ends_in_time(worker, began) == 0
                 assert [line["event"] for line in worker.said][-2:] == [
                     "worker.undrained",

@@ -229,3 +229,14 @@ async def test_the_log_says_that_there_is_a_notification_and_not_what_it_holds()
 def test_a_sink_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match="no sink 'pigeon' \\(there are: broadcast, log\\)"):
         find(["log", "pigeon"])
+
+
+async def test_what_was_delivered_long_ago_goes_by_itself(
+    pool: Database, connection: asyncpg.Connection
+) -> None:
+    woken, sink = asyncio.Event(), Sink()
+    await ask(pool, 3)
+    async with delivering(pool, woken, sinks={"one": sink}, poll=0.01, kept=0.0, prune_every=0.0):
+        await sink.has(3)
+        while await connection.fetchval("select count(*) from tidemark.outbox"):
+            pass

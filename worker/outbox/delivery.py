@@ -37,6 +37,7 @@ async def deliver(
     *,
     poll: float = POLL,
     kept: float = KEPT,
+    prune_every: float = PRUNE_EVERY,
     retries: Callable[[], Iterable[float]] = lambda: backoff.waits(first=1.0, cap=RETRY_CAP),
     pause: Pause = asyncio.sleep,
 ) -> Never:
@@ -46,7 +47,8 @@ async def deliver(
     At least once under the same id: a crash between sending and writing that down sends again.
     Notifications to one recipient go in order, except past one that has to be tried again.
     `woken` is set when there may be new ones; without it the table is looked at every `poll`
-    seconds. `retries` gives the waits between attempts at one notification.
+    seconds. `retries` gives the waits between attempts at one notification. Every `prune_every`
+    seconds what was delivered `kept` seconds ago is forgotten.
     """
     outbox = Outbox(database)
     away, said = backoff.waits(cap=AWAY_CAP), ""
@@ -60,7 +62,7 @@ async def deliver(
                 continue
             waiting, next_in = await outbox.waiting()
             metrics.outbox_waiting.set(waiting)
-            if time.monotonic() - pruned >= PRUNE_EVERY:
+            if time.monotonic() - pruned >= prune_every:
                 await outbox.prune(kept)
                 pruned = time.monotonic()
         except DatabaseAway as error:
