@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from local.database import prepare
 from local.postgres import Cluster
@@ -14,6 +15,10 @@ from local.realtime.server import Server
 from tests.support.databases import FreshDatabase, administering, cloned, database_of
 from tests.support.sockets import served
 from worker.db.migrate import default_directory, migrate
+
+# An example may take long on a busy machine: that is no failure, and a hang meets pytest's timeout.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
