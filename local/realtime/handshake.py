@@ -41,7 +41,10 @@ async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
         max_msg_size=server.settings.max_frame,
         timeout=server.settings.close_timeout,
     )
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except ConnectionResetError:
+        return web.Response(status=400)  # nobody hears it: the client has hung up
     if server.faults.hang_up is not None:
         await socket.close(code=server.faults.hang_up)
         return socket

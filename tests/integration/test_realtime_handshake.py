@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
@@ -22,6 +25,22 @@ async def refused(url: str, **headers: str) -> tuple[int, bytes]:
         async with connect(url, proxy=None, additional_headers=headers):
             raise AssertionError("it was accepted")
     return error.value.response.status_code, bytes(error.value.response.body or b"")
+
+
+async def test_who_hangs_up_during_the_handshake_is_no_error(
+    realtime: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = urlsplit(address(realtime))
+    head = f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with socket.create_connection((url.hostname, url.port)) as hasty:
+        hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        hasty.sendall((head + upgrade + key).encode())
+    async with client(realtime):  # by then the one before was dealt with
+        pass
+
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
