@@ -56,6 +56,15 @@ async def test_an_outage_is_said_once_with_its_reason() -> None:
     assert health.database_away is None
 
 
+async def test_an_outage_after_the_start_is_a_reason() -> None:
+    line = Line()
+    line.connected, line.channels = True, {"changes": "ready"}
+    health = Health(line, Answers(None, "refused"), sleep=no_time)
+    await asyncio.wait([asyncio.create_task(health.watch_database())])
+
+    assert health.reasons() == ["the database is away: refused"]
+
+
 async def test_each_outage_is_said() -> None:
     _, said = await watched("first", None, "second")
 

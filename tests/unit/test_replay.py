@@ -119,6 +119,12 @@ async def test_each_event_is_written_with_what_its_handlers_ask_for(tmp_path: Pa
     assert (notice["effect"], notice["data"]) == ("notice", {"before": None})
 
 
+async def test_a_topic_that_was_not_joined_is_left_out_as_it_is_live(tmp_path: Path) -> None:
+    foreign = change(1).replace(b"realtime:leads", b"realtime:other")
+
+    assert await run(recording(tmp_path, foreign)) == (0, [])
+
+
 async def test_a_handler_finds_what_earlier_events_put_into_a_cache(tmp_path: Path) -> None:
     _, lines = await run(recording(tmp_path, change(1, status="new"), change(1, status="won")))
 
