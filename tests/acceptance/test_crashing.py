@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.deployment import HANDLERS, settings_for
 from tests.acceptance.process import worker_process
 from tests.acceptance.realtime import one_change
@@ -30,6 +32,33 @@ from worker import metrics
 
 metrics.ready = None
 """
+
+
+OVER = """
+
+import asyncio
+
+from worker.ops.health import Health
+
+
+async def over(health):
+    {how}
+
+
+Health.watch_readiness = over
+"""
+
+
+@pytest.mark.parametrize("how", ["return", "raise asyncio.CancelledError"])
+async def test_a_part_that_ends_without_a_word_ends_the_process(
+    how: str, migrated: FreshDatabase, supabase: str, folder: Path
+) -> None:
+    (folder / "deployment" / "leads.py").write_text(HANDLERS + OVER.format(how=how))
+    settings = settings_for(migrated.url, supabase)
+    async with worker_process("run", folder=folder, settings=settings) as worker:
+        assert await worker.ends() == 1
+        ended = await worker.event("part.failed", part="readiness-watch")
+        assert "PartEnded" in ended["exception"]
 
 
 CLINGING = '''
