@@ -240,3 +240,25 @@ async def test_what_was_delivered_long_ago_goes_by_itself(
         await sink.has(3)
         while await connection.fetchval("select count(*) from tidemark.outbox"):
             pass
+
+
+async def test_one_recipient_is_told_one_thing_after_the_other(pool: Database) -> None:
+    busy, overlapping, told = set[str](), list[Notice](), Sink()
+
+    class Slow(Sink):
+        async def send(self, notice: Notice) -> None:
+            if notice.recipient in busy:
+                overlapping.append(notice)
+            busy.add(notice.recipient)
+            await asyncio.sleep(0)
+            busy.discard(notice.recipient)
+            await told.send(notice)
+
+    await ask(pool, 20)
+    async with delivering(pool, asyncio.Event(), sinks={"slow": Slow()}):
+        taken = await told.has(20)
+
+    assert overlapping == []
+    for recipient in ("a0", "a1"):
+        numbers = [notice.data["n"] for notice in taken if notice.recipient == recipient]
+        assert numbers == sorted(numbers)
