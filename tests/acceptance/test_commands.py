@@ -113,6 +113,7 @@ async def record_one_change(folder: Path) -> Path:
             worker.send(signal.SIGINT)
 
             assert await worker.ends() == 0
+            assert worker.said[-1]["event"] == "recording.finished", "it had to be abandoned"
             assert "hunter2" not in worker.story()
     return folder / "heard.jsonl"
 
