@@ -69,7 +69,8 @@ async def ask(pool: Database, count: int, woken: asyncio.Event | None = None) ->
 @asynccontextmanager
 async def delivering(pool: Database, woken: asyncio.Event, **more: Any) -> AsyncIterator[None]:
     sinks = {name: sink.send for name, sink in more.pop("sinks").items()}
-    task = asyncio.create_task(deliver(pool, sinks, woken, **{"retries": soon, **more}))
+    turn = more.pop("turn", None) or asyncio.Lock()
+    task = asyncio.create_task(deliver(pool, sinks, woken, turn, **{"retries": soon, **more}))
     try:
         yield
     finally:
@@ -262,3 +263,27 @@ async def test_one_recipient_is_told_one_thing_after_the_other(pool: Database) -
     for recipient in ("a0", "a1"):
         numbers = [notice.data["n"] for notice in taken if notice.recipient == recipient]
         assert numbers == sorted(numbers)
+
+
+async def test_whoever_takes_the_turn_finds_nothing_claimed_and_unsettled(
+    pool: Database, connection: asyncpg.Connection
+) -> None:
+    begun, gate, turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+
+    class Gated(Sink):
+        async def send(self, notice: Notice) -> None:
+            begun.set()
+            await gate.wait()
+
+    await ask(pool, 250)
+    async with delivering(pool, asyncio.Event(), sinks={"gated": Gated()}, turn=turn):
+        await begun.wait()
+        taking = asyncio.create_task(turn.acquire())
+        gate.set()
+        await taking
+        row = await connection.fetchrow(
+            "select count(sent_at) as sent, count(*) filter (where attempts > 0) as claimed "
+            "from tidemark.outbox"
+        )
+
+    assert row is not None and tuple(row) == (100, 100), "one page of 250, and all of it settled"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Never
@@ -30,11 +31,23 @@ class Outbox:
     sinks: tuple[str, ...]
     options: Options
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> Never:
         """Open the sinks and deliver to them until cancelled."""
         async with opened(self.sinks, self.options) as sinks:
-            await deliver(self.database, sinks, self.woken)
+            await deliver(self.database, sinks, self.woken, self.turn)
+
+    async def rest(self, patience: float) -> None:
+        """
+        Claim no more, and give what was claimed `patience` seconds to be sent.
+
+        What is claimed and not settled waits for the end of its claim, however soon a worker
+        starts again, and goes out a second time.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.turn.acquire()
 
 
 @dataclass(frozen=True, slots=True)

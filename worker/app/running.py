@@ -70,6 +70,7 @@ async def _drain(parts: Parts, link: asyncio.Task[Never], stop: Stop) -> None:
             link.cancel()
             await asyncio.wait([link])
             await parts.lane.drain()
+            await parts.outbox.rest(CLOSE_SECONDS)
     except TimeoutError:
         log.warning("worker.undrained", waiting=parts.lane.waiting)
         # Whoever waits for a hung server's answer is let go of.

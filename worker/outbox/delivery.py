@@ -34,6 +34,7 @@ async def deliver(
     database: Connections,
     sinks: Mapping[str, Send],
     woken: asyncio.Event,
+    turn: asyncio.Lock,
     *,
     poll: float = POLL,
     kept: float = KEPT,
@@ -47,8 +48,10 @@ async def deliver(
     At least once under the same id: a crash between sending and writing that down sends again.
     Notifications to one recipient go in order, except past one that has to be tried again.
     `woken` is set when there may be new ones; without it the table is looked at every `poll`
-    seconds. `retries` gives the waits between attempts at one notification. Every `prune_every`
-    seconds what was delivered `kept` seconds ago is forgotten.
+    seconds. `turn` is held from claiming some to writing down what became of them: whoever takes
+    it lets that be finished, and nothing more be claimed. `retries` gives the waits between
+    attempts at one notification. Every `prune_every` seconds what was delivered `kept` seconds
+    ago is forgotten.
     """
     outbox = Outbox(database)
     away, said = backoff.waits(cap=AWAY_CAP), ""
@@ -56,10 +59,11 @@ async def deliver(
     while True:
         woken.clear()  # before looking: what comes while we look wakes us again
         try:
-            claimed = await outbox.claim(PAGE, LEASE)
-            if claimed:
-                await outbox.settle(await _send_all(claimed, sinks, retries))
-                continue
+            async with turn:
+                claimed = await outbox.claim(PAGE, LEASE)
+                if claimed:
+                    await outbox.settle(await _send_all(claimed, sinks, retries))
+                    continue
             waiting, next_in = await outbox.waiting()
             metrics.outbox_waiting.set(waiting)
             if time.monotonic() - pruned >= prune_every:
