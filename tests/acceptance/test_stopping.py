@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -12,6 +14,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
+from aiohttp import web
 
 from local.database import prepare
 from local.postgres import SUPERUSER, Cluster
@@ -25,6 +28,20 @@ from tests.support.servers import stopped
 from worker.db.migrate import migrate
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL on most platforms
+
+
+@asynccontextmanager
+async def serving(page: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """Answer every request of HTTP with `page`."""
+    app = web.Application()
+    app.router.add_route("*", "/{anything:.*}", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def ends_in_time(worker: WorkerProcess, began: float) -> int:
@@ -99,6 +116,36 @@ async def test_what_was_received_is_finished_before_it_ends(
     kept = await connection.fetchval("select count(*) from audit_logs")
     await connection.close()
     assert kept == handled > 0
+
+
+async def test_a_notification_being_sent_is_written_down_as_sent(
+    migrated: FreshDatabase, folder: Path
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def page(request: web.Request) -> web.Response:
+        if request.method == "POST":  # all else is the link, which waits
+            asked.set()
+            await answered.wait()
+        return web.Response(status=202)
+
+    connection = await asyncpg.connect(migrated.url)
+    await connection.execute(
+        "insert into tidemark.outbox (id, audience, recipient, kind, data) "
+        "values (gen_random_uuid(), 'agent', 'ada', 'lead-moved', '{}')"
+    )
+    async with serving(page) as url:
+        more = {"SINKS": "broadcast", "DRAIN_SECONDS": "40"}
+        settings = settings_for(migrated.url, url, **more)
+        async with worker_process("run", folder=folder, settings=settings) as worker:
+            await asked.wait()
+            worker.send(signal.SIGTERM)
+            await worker.event("worker.draining")
+            answered.set()
+
+            assert await worker.ends() == 0
+    assert await connection.fetchval("select sent_at is not null from tidemark.outbox")
+    await connection.close()
 
 
 async def test_what_goes_on_coming_does_not_keep_it(migrated: FreshDatabase, folder: Path) -> None:

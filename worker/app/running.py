@@ -16,6 +16,8 @@ log = structlog.get_logger()
 
 # Of the time to drain, what is kept for ending the tasks and closing what is open.
 CLOSE_SECONDS = 1.0
+# Of the time to drain, how much of it sinks get for what they are being handed.
+SINKS_SHARE = 0.25
 
 
 class Stopped(Exception):
@@ -70,7 +72,7 @@ async def _drain(parts: Parts, link: asyncio.Task[Never], stop: Stop) -> None:
             link.cancel()
             await asyncio.wait([link])
             await parts.lane.drain()
-            await parts.outbox.rest(CLOSE_SECONDS)
+            await parts.outbox.rest(stop.seconds * SINKS_SHARE)
     except TimeoutError:
         log.warning("worker.undrained", waiting=parts.lane.waiting)
         # Whoever waits for a hung server's answer is let go of.
