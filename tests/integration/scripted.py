@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription
 
+KEY = "secret-key"
 LEADS = Subscription("leads", (Binding("public", "leads"),))
 
 # Short enough not to wait for, long enough for a busy machine.
@@ -146,3 +148,30 @@ async def running(link: Link) -> AsyncIterator[Link]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def at_once() -> Iterator[float]:
+    return (0.0 for _ in count())
+
+
+def make(url: str, ear: Ear, **differences: Any) -> Link:
+    options: dict[str, Any] = {
+        "url": url,
+        "key": KEY,
+        "subscriptions": [LEADS],
+        "listener": ear,
+        "hidden_columns": frozenset({"password_hash"}),
+        "timing": FAST,
+        "backoff": at_once,
+    }
+    return Link(**{**options, **differences})
+
+
+def one_after_another(*scripts: Script) -> Script:
+    """Each connection follows the next script, those after the last follow the last."""
+    left = list(scripts)
+
+    async def script(peer: Peer) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(peer)
+
+    return script

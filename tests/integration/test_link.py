@@ -1,50 +1,26 @@
 """How do we stay connected to Realtime, and what may have been missed?"""
 
 import asyncio
-import socket
-from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 import pytest
 import structlog
 from websockets.exceptions import ConnectionClosed
 
-from worker.backoff import waits
 from worker.event import Change, Gap
-from worker.realtime.link import Link
 from worker.subscription import Subscription
 
-from .scripted import FAST, LEADS, Ear, Peer, Script, running, scripted
-
-KEY = "secret-key"
-
-
-def at_once() -> Iterator[float]:
-    return (0.0 for _ in count())
-
-
-def make(url: str, ear: Ear, **differences: Any) -> Link:
-    options: dict[str, Any] = {
-        "url": url,
-        "key": KEY,
-        "subscriptions": [LEADS],
-        "listener": ear,
-        "hidden_columns": frozenset({"password_hash"}),
-        "timing": FAST,
-        "backoff": at_once,
-    }
-    return Link(**{**options, **differences})
-
-
-def one_after_another(*scripts: Script) -> Script:
-    """Each connection follows the next script, those after the last follow the last."""
-    left = list(scripts)
-
-    async def script(peer: Peer) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(peer)
-
-    return script
+from .scripted import (
+    KEY,
+    LEADS,
+    Ear,
+    Peer,
+    make,
+    one_after_another,
+    running,
+    scripted,
+)
 
 
 async def test_a_change_arrives_and_the_gap_of_the_start_closes_before_it() -> None:
@@ -207,129 +183,6 @@ async def test_a_listener_that_waits_slows_the_server_and_nothing_is_lost() -> N
     assert len(ear.opened) == 1, "no connection was lost"
 
 
-async def test_garbage_keeps_the_connection_and_is_said_once_without_its_values() -> None:
-    garbage: list[str | bytes] = [
-        "secret-value",
-        "{}",
-        '["secret-value"]',
-        b"\xff\xfe",
-        b"\x04\xff",
-        "",
-        '[null,null,"realtime:leads","surprise",{}]',
-        '[null,null,"realtime:other","phx_close",{}]',
-        '[null,null,"realtime:leads","postgres_changes",{"data":[]}]',
-    ]
-
-    async def script(peer: Peer) -> None:
-        await peer.until("phx_join")
-        for frame in garbage + garbage:
-            await peer.connection.send(frame)
-        await peer.change(1)
-        await peer.be_good()
-
-    ear = Ear()
-    with structlog.testing.capture_logs() as lines:
-        async with scripted(script) as url, running(make(url, ear)) as link:
-            while not isinstance(event := await ear.next(), Change):
-                pass
-            assert link.ready
-
-    assert event.record == {"id": 1}
-    kinds = [line["kind"] for line in lines if line["event"] == "frame.unreadable"]
-    assert len(kinds) == len(set(kinds)) == 9
-    assert "secret-value" not in repr(lines)
-    assert not any(line["event"] == "connection.lost" for line in lines)
-
-
-async def test_what_may_have_been_a_change_opens_and_closes_a_gap() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.until("phx_join")
-        await peer.connection.send('[null,null,"realtime:leads","postgres_changes",{}]')
-        await peer.be_good()
-
-    ear = Ear()
-    async with scripted(script) as url, running(make(url, ear)):
-        await ear.next_gap()
-        gap = await ear.next_gap()
-
-    assert (gap.reason, gap.tables) == ("frame unreadable", LEADS.tables)
-    assert [reason for reason, _, _ in ear.opened] == ["start", "frame unreadable"]
-
-
-async def test_a_flood_of_garbage_is_one_gap_until_that_gap_is_handled() -> None:
-    beaten = asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.until("phx_join")
-        for _ in range(5000):
-            await peer.connection.send("garbage")
-        await peer.until("heartbeat")  # so it has read them all
-        beaten.set()
-        await peer.connection.send("garbage")
-        await peer.be_good()
-
-    ear = Ear()
-    ear.listens.clear()
-    async with scripted(script) as url, running(make(url, ear)):
-        await beaten.wait()
-        assert len(ear.opened) <= 3
-        ear.listens.set()
-        assert (await ear.next_gap()).reason == "start"
-        assert (await ear.next_gap()).reason == "frame unreadable"
-
-
-async def test_a_withheld_change_is_a_gap_of_its_table_and_said_once() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.until("phx_join")
-        for number in range(3):
-            await peer.change(number, record={}, errors=["Error 401: Unauthorized"])
-        await peer.change(7)
-        await peer.be_good()
-
-    ear = Ear()
-    with structlog.testing.capture_logs() as lines:
-        async with scripted(script) as url, running(make(url, ear)):
-            await ear.next_gap()
-            gap = await ear.next_gap()
-            while not isinstance(await ear.next(), Change):
-                pass
-
-    assert (gap.reason, gap.tables) == ("change withheld", LEADS.tables)
-    assert [line["event"] for line in lines].count("change.withheld") == 1
-
-
-async def test_a_frame_of_four_mebibytes_is_an_event_like_any_other() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.until("phx_join")
-        await peer.change(1, record={"id": 1, "text": "x" * 4 * 1024 * 1024})
-        await peer.be_good()
-
-    ear = Ear()
-    async with scripted(script) as url, running(make(url, ear)):
-        await ear.next_gap()
-        event = await ear.next()
-
-    assert isinstance(event, Change)
-    assert len(event.record["text"]) == 4 * 1024 * 1024
-
-
-async def test_a_frame_too_big_is_named_and_the_link_comes_back() -> None:
-    async def too_big(peer: Peer) -> None:
-        await peer.until("phx_join")
-        await peer.connection.send("x" * 17 * 1024 * 1024)
-        await peer.be_good()
-
-    ear = Ear()
-    script = one_after_another(too_big, Peer.be_good)
-    with structlog.testing.capture_logs() as lines:
-        async with scripted(script) as url, running(make(url, ear)):
-            await ear.next_gap()
-            await ear.next_gap()
-
-    lost = next(line for line in lines if line["event"] == "connection.lost")
-    assert "1009" in lost["reason"]
-
-
 async def test_a_channel_the_server_shuts_is_joined_again_on_the_same_connection() -> None:
     async def script(peer: Peer) -> None:
         await peer.until("phx_join")
@@ -380,143 +233,6 @@ async def test_a_refusal_is_said_once_and_asked_again_seldom() -> None:
 
     said = [line for line in lines if line["event"] == "channel.refused"]
     assert len(said) == 1 and said[0]["topic"] == "leads"
-
-
-async def test_a_flapping_server_is_not_hammered() -> None:
-    """Time is counted in the waits between attempts: none of them is really waited for."""
-    attempts: list[float] = []
-    clock = 0.0
-    done = asyncio.Event()
-
-    async def pass_time(seconds: float) -> None:
-        nonlocal clock
-        clock += seconds
-        attempts.append(clock)
-        if len(attempts) >= 12:
-            done.set()
-            await asyncio.get_running_loop().create_future()
-
-    async def accepts_and_hangs_up(peer: Peer) -> None:
-        await peer.until("phx_join")
-
-    def longest() -> Iterator[float]:
-        """The bounds below which the real waits are drawn."""
-        return (min(0.5 * 2**attempt, 60.0) / 2 for attempt in count())
-
-    ear = Ear()
-    waits_of = {"backoff": longest, "sleep": pass_time}
-    async with scripted(accepts_and_hangs_up) as url, running(make(url, ear, **waits_of)):
-        await done.wait()
-
-    within = 1 + sum(at <= 30 for at in attempts)
-    assert within <= 10, attempts
-    assert attempts == sorted(attempts)
-
-
-def test_the_real_waits_keep_to_ten_attempts_in_thirty_seconds() -> None:
-    """Full jitter is random: nearly always, and on the average far below."""
-    counts = []
-    for _ in range(1000):
-        clock, attempts = 0.0, 1
-        for wait in islice(waits(), 100):
-            clock += wait
-            if clock > 30:
-                break
-            attempts += 1
-        counts.append(attempts)
-
-    assert sum(counts) / len(counts) < 9
-    assert sum(attempts > 10 for attempts in counts) / len(counts) < 0.05
-
-
-async def test_health_starts_the_backoff_over() -> None:
-    made = 0
-    slept: list[float] = []
-    done = asyncio.Event()
-
-    def counted() -> Iterator[float]:
-        return (float(number) for number in count(1))
-
-    async def note(seconds: float) -> None:
-        nonlocal made
-        slept.append(seconds)
-        if len(slept) == 4:
-            done.set()
-            await asyncio.get_running_loop().create_future()
-
-    async def hangs_up(peer: Peer) -> None:
-        await peer.until("phx_join")
-
-    async def lives_for_two_heartbeats(peer: Peer) -> None:
-        while peer.heartbeats < 2:
-            await peer.serve_one()
-
-    script = one_after_another(hangs_up, hangs_up, lives_for_two_heartbeats, hangs_up)
-    async with scripted(script) as url, running(make(url, Ear(), backoff=counted, sleep=note)):
-        await done.wait()
-
-    assert slept == [1, 2, 1, 2]
-
-
-async def test_nobody_listening_is_said_with_the_host_and_tried_again() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    tried = asyncio.Semaphore(0)
-
-    async def pause(seconds: float) -> None:
-        tried.release()
-        await asyncio.sleep(0)
-
-    with structlog.testing.capture_logs() as lines:
-        async with running(make(f"http://127.0.0.1:{port}", Ear(), sleep=pause)) as link:
-            for _ in range(3):
-                await tried.acquire()
-            assert not link.ready and link.channels == {"leads": "down"}
-
-    lost = next(line for line in lines if line["event"] == "connection.lost")
-    assert lost["reason"] == f"nobody listens at 127.0.0.1:{port}"
-    assert KEY not in repr(lines)
-
-
-async def test_a_name_that_does_not_resolve_is_said() -> None:
-    said = asyncio.Event()
-
-    async def pause(seconds: float) -> None:
-        said.set()
-        await asyncio.get_running_loop().create_future()
-
-    with structlog.testing.capture_logs() as lines:
-        async with running(make("http://no-such-host.invalid", Ear(), sleep=pause)):
-            await said.wait()
-
-    lost = next(line for line in lines if line["event"] == "connection.lost")
-    assert "no-such-host.invalid" in lost["reason"]
-
-
-async def test_a_refused_handshake_is_said_with_its_status_and_reason() -> None:
-    said = asyncio.Event()
-
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        body = b'{"error":"Token has expired"}'
-        head = f"HTTP/1.1 401 Unauthorized\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        writer.close()
-        await writer.wait_closed()
-
-    async def pause(seconds: float) -> None:
-        said.set()
-        await asyncio.get_running_loop().create_future()
-
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with structlog.testing.capture_logs() as lines:
-        async with server, running(make(f"http://127.0.0.1:{port}", Ear(), sleep=pause)):
-            await said.wait()
-
-    refused = next(line for line in lines if line["event"] == "connection.refused")
-    assert (refused["status"], refused["reason"]) == (401, "Token has expired")
 
 
 async def test_leaving_is_polite() -> None:
