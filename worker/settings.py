@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     )
     supabase_url: str | None = Field(None, description="https://<project>.supabase.co")
     supabase_key: SecretStr | None = Field(None, description="the service role key, or sb_secret_…")
+    supabase_user_email: str | None = Field(
+        None, description="the user to sign in as, with the password; unset: joins carry the key"
+    )
+    supabase_user_password: SecretStr | None = Field(None, description="that user's password")
     handlers: str = Field("handlers", description="the package whose modules are the handlers")
     records: str = Field("records", description="the package whose modules are the tables' own")
     migrations: Path | None = Field(
@@ -130,7 +134,7 @@ class Settings(BaseSettings):
             raise ValueError("not a URL like https://<project>.supabase.co")
         return value.rstrip("/")
 
-    @field_validator("supabase_key", "database_url")
+    @field_validator("supabase_key", "supabase_user_password", "database_url")
     @classmethod
     def _has_no_gaps(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and re.search(r"[\r\n\0]", value.get_secret_value()):
@@ -181,6 +185,8 @@ def read(*needed: str, checks: Mapping[str, Check] | None = None, **given: Any) 
     for name in needed:
         if name not in mistakes and not _plain(getattr(settings, name)):
             mistakes[name] = f"{name.upper()} is not set"
+    if lacking := _half_a_user(settings, mistakes):
+        mistakes[lacking] = f"{lacking.upper()} is not set: a user has an e-mail and a password"
     for name, check in (checks or {}).items():
         value = _plain(getattr(settings, name))
         if name not in mistakes and value:
@@ -203,6 +209,13 @@ def _read(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
         mistakes = {str(fault["loc"][0]): _mistake(fault) for fault in error.errors()}
         defaults = {name: Settings.model_fields[name].default for name in mistakes}
         return Settings(**{**given, **defaults}), mistakes
+
+
+def _half_a_user(settings: Settings, mistakes: Mapping[str, str]) -> str | None:
+    """Return the field that is missing where only the other one is set."""
+    names = ("supabase_user_email", "supabase_user_password")
+    lacking = [name for name in names if not _plain(getattr(settings, name))]
+    return lacking[0] if len(lacking) == 1 and not mistakes.keys() & set(names) else None
 
 
 def _mistake(fault: ErrorDetails) -> str:

@@ -105,6 +105,31 @@ def test_an_empty_setting_is_not_set(environment: dict[str, str]) -> None:
     assert mistakes(*NEEDED) == ("SUPABASE_URL is not set", "SUPABASE_KEY is not set")
 
 
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [
+        ("SUPABASE_USER_EMAIL", "SUPABASE_USER_PASSWORD"),
+        ("SUPABASE_USER_PASSWORD", "SUPABASE_USER_EMAIL"),
+    ],
+)
+def test_half_a_user_is_a_mistake(environment: dict[str, str], given: str, lacking: str) -> None:
+    environment[given] = "hunter2"
+
+    (mistake,) = mistakes()
+
+    assert mistake.startswith(f"{lacking} is not set")
+    assert "hunter2" not in mistake
+
+
+def test_a_users_password_does_not_show(environment: dict[str, str]) -> None:
+    environment.update(SUPABASE_USER_EMAIL="me@example.com", SUPABASE_USER_PASSWORD="hunter2")
+
+    read = settings.read()
+
+    assert read.secret("supabase_user_password") == "hunter2"
+    assert "hunter2" not in repr(read)
+
+
 def test_a_file_that_cannot_be_read_is_a_mistake(environment: dict[str, str]) -> None:
     Path(".env").write_bytes(b"HANDLERS=\xff\xfe\n")
 
