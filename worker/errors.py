@@ -7,6 +7,8 @@
     * ConnectionLost     reconnect after a backoff
         * HeartbeatMissed
         * HandshakeRefused
+    * AuthAway           wait with backoff; nothing is wrong with the password
+    * SignInRefused      a spent refresh token: sign in anew; a password: fix the environment
     * DatabaseAway       wait with backoff; nothing is wrong with the event
     * HandlerError
         * Reject         raised by a handler: this event will never work
@@ -81,6 +83,14 @@ class HandshakeRefused(ConnectionLost):
         super().__init__(f"handshake refused: HTTP {status} {reason}".rstrip())
         self.status = status
         self.reason = reason
+
+
+class AuthAway(WorkerError):
+    """Supabase Auth cannot be reached or has no time; the message never holds a secret."""
+
+
+class SignInRefused(WorkerError):
+    """Supabase Auth does not take the password or the refresh token; the message is its code."""
 
 
 class DatabaseAway(WorkerError):

@@ -24,6 +24,9 @@ channels_ready = Gauge("tidemark_channels_ready", "Channels through which events
 gaps_open = Gauge("tidemark_gaps_open", "Gaps not yet closed")
 gaps_closed = Counter("tidemark_gaps_closed", "Gaps closed, by reason", ["reason"])
 
+tokens_renewed = Counter("tidemark_tokens_renewed", "Tokens that Auth gave the signed-in user")
+tokens_missed = Counter("tidemark_tokens_missed", "Attempts in which Auth gave no token")
+
 events_received = Counter(
     "tidemark_events_received", "Events taken in, by kind of event", ["source"]
 )
