@@ -1,0 +1,59 @@
+"""Who writes what the link has to tell, and what was really committed?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+TABLE, TOPIC = "public.leads", "room"
+A_TRANSACTION = 5  # rows; and one message
+
+_TABLES = """
+create table leads (id bigint primary key, status text);
+alter table leads replica identity full;
+alter publication supabase_realtime add table leads;
+"""
+
+_WRITE = """
+with written as (
+    insert into leads select n, 'new' from generate_series($1::bigint, $2) n returning id
+)
+select realtime.send(jsonb_build_object('n', max(id)), 'written', 'room', false) from written
+"""
+
+_MESSAGES = "select (payload->>'n')::bigint as n from realtime.messages where topic = $1 order by 1"
+
+
+class Writer:
+    """Rows of `leads` with growing ids, and a message in `room` for each transaction."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.newest = 0
+
+    async def prepare(self) -> None:
+        await self._connection.execute(_TABLES)
+
+    async def write(self, rows: int = 1) -> int:
+        """Commit so many rows and a message; return the newest id, which the message has too."""
+        first, self.newest = self.newest + 1, self.newest + rows
+        await self._connection.execute(_WRITE, first, self.newest)
+        return self.newest
+
+    async def load(self, rate: float, seconds: float) -> None:
+        """Write `rate` rows a second. The clock is the workload's own: nobody waits by it."""
+        clock = asyncio.get_running_loop()
+        start, rows = clock.time(), int(rate * seconds)
+        for done in range(0, rows, A_TRANSACTION):
+            try:
+                async with asyncio.timeout_at(start + done / rate):
+                    await clock.create_future()
+            except TimeoutError:
+                await self.write(A_TRANSACTION)
+
+    async def truth(self) -> dict[str, list[int]]:
+        """What stands in the database, by stream, in the order of the commits."""
+        rows = await self._connection.fetch("select id from leads order by id")
+        messages = await self._connection.fetch(_MESSAGES, TOPIC)
+        return {TABLE: [row["id"] for row in rows], TOPIC: [row["n"] for row in messages]}
