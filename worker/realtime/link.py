@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Never
 
 import structlog
-from websockets.asyncio.client import ClientConnection
 
 from .. import metrics
 from ..backoff import waits
@@ -23,6 +22,7 @@ from .protocol import decode
 from .session import MOST_CHANNELS, Session
 from .socket import LOST, Address, leave, opened, ours, send
 from .watch import Listener, Watch
+from .wire import Wire
 
 log = structlog.get_logger()
 
@@ -145,7 +145,7 @@ class Link:
             self._session = None
             await leave(connection)
 
-    async def _converse(self, connection: ClientConnection, session: Session) -> Never:
+    async def _converse(self, connection: Wire, session: Session) -> Never:
         while True:
             # Before reading: with a frame always waiting, reading alone never comes to an end.
             if _now() >= session.deadline:
@@ -159,17 +159,18 @@ class Link:
             if self._handover.is_full:
                 await self._wait_for_room(connection, session)
 
-    async def _read(self, connection: ClientConnection, session: Session) -> None:
+    async def _read(self, connection: Wire, session: Session) -> None:
         """Read until there is something else to do: one timeout serves many frames."""
         until = session.deadline
         while True:
-            raw = await connection.recv(decode=False)
+            frames = await connection.read()
             now = _now()
-            self._take(raw, session, now)
+            for raw in frames:
+                self._take(raw, session, now)
             if self._handover.is_full or now >= until or session.deadline < until:
                 return
 
-    async def _wait_for_room(self, connection: ClientConnection, session: Session) -> None:
+    async def _wait_for_room(self, connection: Wire, session: Session) -> None:
         while self._handover.is_full:
             try:
                 async with asyncio.timeout_at(session.beat_at):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -13,10 +14,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from ..errors import ConfigError, ConnectionLost, HandshakeRefused
+from .wire import CLOSE_TIMEOUT, Wire
 
 OPEN_TIMEOUT = 10.0  # seconds for DNS, TCP, TLS and the handshake; a refusal comes after 2
 SEND_TIMEOUT = 10.0
-CLOSE_TIMEOUT = 0.5  # a goodbye waits behind the backlog, and a platform's patience is short
 MAX_SIZE = 16 * 1024 * 1024  # bytes of a frame; two row images of 1 MiB, broadcasts of 3 MB
 
 LOST = (ConnectionLost, WebSocketException, OSError, EOFError)
@@ -57,9 +58,9 @@ class Address:
         )
 
 
-async def opened(address: Address) -> ClientConnection:
+async def opened(address: Address) -> Wire:
     """Return an open connection; raises one of LOST."""
-    return await connect(
+    connection = await connect(
         address.url,
         compression=None,
         proxy=None if address.is_local else True,
@@ -68,7 +69,9 @@ async def opened(address: Address) -> ClientConnection:
         ping_interval=None,  # the heartbeat of the protocol proves more
         max_size=MAX_SIZE,
         logger=_quiet,
+        create_connection=Wire,
     )
+    return cast(Wire, connection)
 
 
 async def send(connection: ClientConnection, frames: list[str]) -> None:
