@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from realtime import AsyncRealtimeClient
 
+from local.realtime.server import Server
 from tests.support import node_packages
+from tests.support.javascript import JavaScript, javascript
+from tests.support.python_client import realtime_client
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The JavaScript client and what it needs, as the lockfile names it."""
     return node_packages.installed(tmp_path_factory.getbasetemp())
+
+
+@pytest_asyncio.fixture
+async def js(realtime: Server, packages: Path) -> AsyncIterator[JavaScript]:
+    """The official JavaScript client, which speaks version 2."""
+    async with javascript(packages, realtime) as one:
+        yield one
+
+
+@pytest_asyncio.fixture
+async def official(realtime: Server) -> AsyncIterator[AsyncRealtimeClient]:
+    """The official Python client, which speaks version 1."""
+    async with realtime_client(realtime) as one:
+        yield one

@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
-from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscribeStates
+from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 from realtime.types import RealtimePostgresChangesListenEvent
 from supabase import AsyncClient, AsyncClientOptions, PostgrestAPIError, acreate_client
 from supabase_auth.errors import AuthApiError
@@ -20,37 +19,14 @@ from local.realtime.server import Server
 from local.realtime.settings import DEMO_USER
 from tests.support.databases import FreshDatabase
 from tests.support.policies import admin, allow
+from tests.support.python_client import PRIVATE, subscribed
 from tests.support.sockets import client, token
 
 EVERY = RealtimePostgresChangesListenEvent.All
-PRIVATE: Any = {"broadcast": None, "presence": None, "private": True}
 SIGN_IN: SignInWithEmailAndPasswordCredentials = {
     "email": DEMO_USER.email,
     "password": DEMO_USER.password,
 }
-
-
-@asynccontextmanager
-async def realtime_client(server: Server) -> AsyncIterator[AsyncRealtimeClient]:
-    one = AsyncRealtimeClient(f"{server.url}/realtime/v1", token=token())
-    await one.connect()
-    try:
-        yield one
-    finally:
-        await one.close()
-
-
-async def subscribed(channel: AsyncRealtimeChannel) -> None:
-    states: asyncio.Queue[RealtimeSubscribeStates] = asyncio.Queue()
-    await channel.subscribe(lambda state, error: states.put_nowait(state))
-
-    assert await states.get() == RealtimeSubscribeStates.SUBSCRIBED
-
-
-@pytest_asyncio.fixture
-async def official(realtime: Server) -> AsyncIterator[AsyncRealtimeClient]:
-    async with realtime_client(realtime) as one:
-        yield one
 
 
 async def test_broadcasts_go_both_ways_between_the_versions(

@@ -21,7 +21,12 @@ from tests.support.sockets import token
 Listen = tuple[str, dict[str, Any]]  # what kind, and which of it
 
 BROADCASTS: Listen = ("broadcast", {"event": "*"})
+PRESENCE: Listen = ("presence", {"event": "*"})
 SYSTEM: Listen = ("system", {})
+
+
+def changes(table: str, event: str = "*", **more: Any) -> Listen:
+    return "postgres_changes", {"event": event, "schema": "public", "table": table, **more}
 
 
 class JavaScriptError(Exception):
@@ -55,7 +60,7 @@ class JavaScript:
 
     async def joined(self, name: str, *on: Listen, **config: Any) -> Channel:
         channel = await self.channel(name, *on, **config)
-        assert await channel.heard("state") == ["SUBSCRIBED"]
+        assert await channel.heard("state") == ["SUBSCRIBED", None]
         return channel
 
     async def heard(self, channel: str | None, kind: str) -> Any:
@@ -94,11 +99,19 @@ class Channel:
         """The next of its kind: `state`, `broadcast`, `postgres_changes`, `presence`, `system`."""
         return await self._client.heard(self.name, kind)
 
-    async def send(self, event: str, payload: object, *, over: str = "send") -> Any:
-        """Broadcast JSON, or bytes as bytes; `over` "post" it goes through HTTP."""
-        if isinstance(payload, bytes):
-            return await self.ask(over, event=event, base64=base64.b64encode(payload).decode())
-        return await self.ask(over, event=event, payload=payload)
+    async def send(self, event: str, payload: object, **options: Any) -> Any:
+        """Broadcast JSON, or bytes as bytes; `timeout` in milliseconds."""
+        return await self.ask("send", event=event, **_form(payload), **options)
+
+    async def post(self, event: str, payload: object) -> Any:
+        """The same through HTTP."""
+        return await self.ask("post", event=event, **_form(payload))
+
+
+def _form(payload: object) -> dict[str, Any]:
+    if isinstance(payload, bytes):
+        return {"base64": base64.b64encode(payload).decode()}
+    return {"payload": payload}
 
 
 def raw(payload: dict[str, str]) -> bytes:
@@ -118,11 +131,11 @@ async def javascript(
     )  # fmt: skip
     client = JavaScript(process)
     options = {"params": {"apikey": key or token()}, **options}
+    url = f"{server.url.replace('http', 'ws')}/realtime/v1"
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(client.listen())
         try:
-            url = f"{server.url.replace('http', 'ws')}/realtime/v1"
-            await client.ask("connect", url=url, options=options)
+            await client.ask("connect", url=url, reconnect=20, options=options)
             yield client
         finally:
             assert process.stdin

@@ -16,23 +16,30 @@ const payload = ({ payload, base64 }) =>
   base64 === undefined ? payload : new Uint8Array(Buffer.from(base64, 'base64')).buffer
 
 const does = {
-  connect({ url, options }) {
-    client = new RealtimeClient(url, options)
+  // `reconnect` is how long to wait before each attempt, in milliseconds.
+  connect({ url, reconnect, options }) {
+    client = new RealtimeClient(url, { reconnectAfterMs: () => reconnect, ...options })
     client.onHeartbeat((status) => say({ channel: null, kind: 'heartbeat', what: status }))
   },
 
-  subscribe({ channel: name, config, on }) {
+  prepare({ channel: name, config, on }) {
     const channel = client.channel(name, { config })
-    const tell = (kind, what) => say({ channel: name, kind, what })
     channels.set(name, channel)
-    for (const [kind, filter] of on) channel.on(kind, filter, (what) => tell(kind, what))
-    channel.subscribe((state, error) => tell('state', error ? [state, error.message] : [state]))
+    for (const [kind, filter] of on) {
+      channel.on(kind, filter, (what) => say({ channel: name, kind, what }))
+    }
+  },
+
+  subscribe(asked) {
+    does.prepare(asked)
+    const tell = (what) => say({ channel: asked.channel, kind: 'state', what })
+    channels.get(asked.channel).subscribe((state, error) => tell([state, error?.message]))
   },
 
   send: (asked) =>
     channels
       .get(asked.channel)
-      .send({ type: 'broadcast', event: asked.event, payload: payload(asked) }),
+      .send({ type: 'broadcast', event: asked.event, payload: payload(asked) }, asked),
   post: (asked) => channels.get(asked.channel).httpSend(asked.event, payload(asked)),
   track: ({ channel, state }) => channels.get(channel).track(state),
   untrack: ({ channel }) => channels.get(channel).untrack(),
