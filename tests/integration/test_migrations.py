@@ -36,7 +36,7 @@ async def test_they_run_on_a_bare_postgres_without_supabase(cluster: Cluster) ->
         await admin.execute("drop database template_bare")
 
 
-async def test_the_four_routed_tables_are_published_with_their_whole_rows(
+async def test_the_four_routed_tables_are_published_with_their_whole_rows_and_beats_are_too(
     connection: asyncpg.Connection,
 ) -> None:
     published = await connection.fetch(
@@ -47,7 +47,7 @@ async def test_the_four_routed_tables_are_published_with_their_whole_rows(
         " where relreplident = 'f' and relnamespace = 'public'::regnamespace"
     )
 
-    assert sorted(row["tablename"] for row in published) == list(ROUTED)
+    assert sorted(row["tablename"] for row in published) == sorted([*ROUTED, "beats"])
     assert sorted(row["relname"] for row in identities) == list(ROUTED)
 
 
