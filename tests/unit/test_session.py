@@ -149,12 +149,12 @@ def test_any_frame_counts_as_life() -> None:
     server.make_ready("room", now=0)
     server.tick(25)
 
-    it.heard = True  # what the link does for each frame it reads
+    it.heartbeat.heard = True  # what the link does for each frame it reads
 
     assert server.tick(45) == []
     assert it.healthy, "what was heard after a heartbeat proves it"
     assert server.tick(50) == ["heartbeat"]
-    assert it.round_trip is None, "nobody answered it"
+    assert it.heartbeat.round_trip is None, "nobody answered it"
 
 
 def test_the_answer_to_a_heartbeat_is_matched_by_its_ref() -> None:
@@ -164,10 +164,10 @@ def test_the_answer_to_a_heartbeat_is_matched_by_its_ref() -> None:
     server.tick(25)
 
     it.receive(Frame(None, "999", "phoenix", "phx_reply", {"status": "ok"}), 25.1)
-    assert it.round_trip is None
+    assert it.heartbeat.round_trip is None
     server.answer_heartbeat(25.5)
 
-    assert it.round_trip == 0.5
+    assert it.heartbeat.round_trip == 0.5
 
 
 def test_health_is_proved_by_an_answer_and_not_by_being_accepted() -> None:
@@ -324,7 +324,7 @@ def test_a_channel_that_was_ready_for_long_starts_its_waits_over() -> None:
     server.say("phx_close", "room", {}, 0)
     server.make_ready("room", now=1)
 
-    it.heard = True
+    it.heartbeat.heard = True
     server.say("phx_close", "room", {}, 61)
 
     assert it.channels["room"].due == 62

@@ -9,8 +9,7 @@ from typing import Any
 
 from ..subscription import Binding, Subscription
 from .events import PREFIX
-
-NEVER = float("inf")
+from .heartbeat import NEVER
 
 
 class State(Enum):
@@ -42,6 +41,7 @@ class Timing:
     unwatched: float = 60.0  # before asking again for tables not there: a migration brings them
     closing: float = 10.0  # from a fatal message to the `phx_close` it announces
     pace: float = 0.05  # between two joins: they are limited by the second, for the whole tenant
+    renewed: float = 30.0  # from a new token to the subscription it repeats, after 1 to 3
     stable: float = 60.0  # ready for so long, a channel's backoff starts over
 
 
@@ -55,6 +55,17 @@ class Moved:
     reason: str
 
 
+@dataclass(slots=True)
+class Pace:
+    """When the next join may be sent: the limit is the tenant's, so all lines share one pace."""
+
+    at: float = -NEVER
+
+    def joined(self, now: float, pause: float) -> None:
+        """Take note of a join; the next comes `pause` seconds later."""
+        self.at = now + pause
+
+
 @dataclass(slots=True, kw_only=True)
 class Channel:
     """One channel as the client knows it."""
@@ -66,6 +77,8 @@ class Channel:
     join_ref: str | None = None
     reason: str = "start"
     ready_at: float = NEVER
+    token: str | None = None  # the one the server has of us for this channel
+    repeats_until: float = -NEVER  # until then a repeated subscription is what we asked for
 
     @property
     def wire_topic(self) -> str:

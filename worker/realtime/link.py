@@ -1,4 +1,4 @@
-"""How do we stay connected to Realtime, and what may have been missed?"""
+"""Which channel is on which line, and who gets what all of them hear?"""
 
 from __future__ import annotations
 
@@ -8,32 +8,24 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Never
 
-import structlog
-
-from .. import metrics
 from ..backoff import waits
-from ..errors import ConfigError, FrameError
 from ..event import Event, Gap
 from ..subscription import Subscription
-from .channel import Timing
-from .events import CARRIERS, Decoder, Withheld
+from .channel import Moved, Pace, Timing
+from .events import Decoder
 from .handover import Handover
-from .protocol import decode
-from .session import MOST_CHANNELS, Session
-from .socket import LOST, Address, leave, opened, ours, send
+from .intake import Intake
+from .line import Line, Terms
+from .session import MOST_CHANNELS
+from .socket import Address
 from .watch import Listener, Watch
-from .wire import Wire
-
-log = structlog.get_logger()
 
 SETTLE = 0.3  # seconds for events already read to be handed on when we leave
-
-_COUNTED = CARRIERS | {"phx_reply", "phx_close", "phx_error", "system"}
 
 
 class Link:
     """
-    The connection to Realtime, through all the connections it takes.
+    The connection to Realtime: as many lines as its channels need, through all reconnections.
 
     `tap` sees every raw frame, and every gap that closes, in the order they happen.
     """
@@ -52,51 +44,64 @@ class Link:
         backoff: Callable[[], Iterator[float]] = waits,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if len(subscriptions) > MOST_CHANNELS:
-            raise ConfigError(f"{len(subscriptions)} channels: Realtime allows {MOST_CHANNELS}")
-        self._address = Address.of(url, key)
+        timing = timing or Timing(heartbeat=heartbeat, silence=min(20.0, heartbeat * 0.8))
+        self._terms = Terms(Address.of(url, key), timing, Pace(), backoff, sleep)
         self._subscriptions = tuple(subscriptions)
         self._listener = listener
-        self._tap = tap
-        self._timing = timing or Timing(heartbeat=heartbeat, silence=min(20.0, heartbeat * 0.8))
-        self._backoff = backoff
-        self._sleep = sleep
-        self._decoder = Decoder(hidden_columns, seed=os.urandom(16))
         self._handover = Handover()
         self._watch = Watch(self._subscriptions, listener, self._handover, tap)
-        self._session: Session | None = None
-        self._frames = {name: metrics.frames_received.labels(name) for name in _COUNTED}
-        self.last_frame_at: float | None = None  # the event loop's clock
+        decoder = Decoder(hidden_columns, seed=os.urandom(16))
+        self._intake = Intake(decoder, self._handover, self._watch, tap)
+        self.lines: list[Line] = []
+        self._running: set[asyncio.Task[None]] = set()
+        for start in range(0, len(self._subscriptions), MOST_CHANNELS):
+            line = Line(self._terms, self._intake, self._watch, self._placed)
+            for wanted in self._subscriptions[start : start + MOST_CHANNELS]:
+                line.add(wanted)
+            self.lines.append(line)
 
     @property
     def connected(self) -> bool:
-        """Say whether a socket is open."""
-        return self._session is not None
+        """Say whether every line has its socket open."""
+        return bool(self.lines) and all(line.session is not None for line in self.lines)
 
     @property
     def ready(self) -> bool:
         """Say whether events flow through every channel."""
-        return not self._subscriptions or (self._session is not None and self._session.ready)
+        return all(line.session is not None and line.session.ready for line in self.lines)
 
     @property
     def channels(self) -> dict[str, str]:
         """Each topic's state by name; `down` without a connection."""
-        if self._session is None:
-            return {wanted.topic: "down" for wanted in self._subscriptions}
-        return {topic: channel.state.value for topic, channel in self._session.channels.items()}
+        states = {wanted.topic: "down" for wanted in self._subscriptions}
+        for line in self.lines:
+            if line.session is not None:
+                of_line = line.session.channels.items()
+                states.update((topic, channel.state.value) for topic, channel in of_line)
+        return states
 
     async def run(self) -> Never:
         """Connect, for ever. Cancelled to stop: leaves politely, within a second."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hand_on(), name="realtime-handover")
-            self._watch.open_all("start", _now())
+            self._watch.open([wanted.topic for wanted in self._subscriptions], "start", _now())
+            for number, line in enumerate(self.lines):
+                task = tasks.create_task(line.run(), name=f"realtime-line-{number}")
+                self._running.add(task)
             try:
-                await self._stay_connected()
+                await asyncio.get_running_loop().create_future()
             finally:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SETTLE):
-                        await self._handover.empty()
+                await self._leave()
         raise AssertionError("unreachable: staying connected never ends")
+
+    async def _leave(self) -> None:
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE):
+                await self._handover.empty()
 
     async def _hand_on(self) -> Never:
         async def receive(event: Event, size: int) -> None:
@@ -106,107 +111,8 @@ class Link:
 
         await self._handover.run(receive)
 
-    async def _stay_connected(self) -> Never:
-        if not self._subscriptions:  # the server drops sockets without channels
-            await asyncio.get_running_loop().create_future()
-        pauses = self._backoff()
-        while True:
-            session = Session(
-                self._subscriptions,
-                token=self._address.token,
-                now=_now(),
-                timing=self._timing,
-                backoff=self._backoff,
-            )
-            try:
-                await self._connect(session)
-            except LOST as error:
-                lost = ours(error, self._address.host)
-            # Being accepted proves nothing: a server that accepts and hangs up must not
-            # start the backoff over, or it would be hammered.
-            if session.healthy:
-                pauses = self._backoff()
-            pause = next(pauses)
-            self._watch.lost(lost, self._address.host, pause)
-            await self._sleep(pause)
-
-    async def _connect(self, session: Session) -> Never:
-        connection = await opened(self._address)
-        metrics.connections_opened.inc()
-        log.info("connection.opened", host=self._address.host)
-        self._session = session
-        try:
-            await self._converse(connection, session)
-        except LOST:
-            metrics.connections_lost.inc()
-            self._watch.open_all("connection lost", _now())
-            raise
-        finally:
-            self._session = None
-            await leave(connection)
-
-    async def _converse(self, connection: Wire, session: Session) -> Never:
-        while True:
-            # Before reading: with a frame always waiting, reading alone never comes to an end.
-            if _now() >= session.deadline:
-                await send(connection, session.tick(_now()))
-                self._watch.moved(session, _now())
-            try:
-                async with asyncio.timeout_at(session.deadline):
-                    await self._read(connection, session)
-            except TimeoutError:
-                continue
-            if self._handover.is_full:
-                await self._wait_for_room(connection, session)
-
-    async def _read(self, connection: Wire, session: Session) -> None:
-        """Read until there is something else to do: one timeout serves many frames."""
-        until = session.deadline
-        while True:
-            frames = await connection.read()
-            now = _now()
-            for raw in frames:
-                self._take(raw, session, now)
-            if self._handover.is_full or now >= until or session.deadline < until:
-                return
-
-    async def _wait_for_room(self, connection: Wire, session: Session) -> None:
-        while self._handover.is_full:
-            try:
-                async with asyncio.timeout_at(session.beat_at):
-                    await self._handover.room()
-            except TimeoutError:
-                session.excuse(_now())
-                await send(connection, session.beat(_now()))
-        if _now() >= session.deadline:
-            session.excuse(_now())
-
-    def _take(self, raw: bytes, session: Session, now: float) -> None:
-        """Take one frame in: an event is put into the hand-over, the rest is the session's."""
-        self.last_frame_at = now
-        session.heard = True
-        if self._tap is not None:
-            self._tap(raw)
-        topic = event = None
-        try:
-            frame = decode(raw)
-            topic, event = frame.topic, frame.event
-            counter = self._frames.get(event)
-            (counter or metrics.frames_received.labels("other")).inc()
-            if event not in CARRIERS:
-                session.receive(frame, now)
-                self._watch.moved(session, now)
-                return
-            if not session.knows(topic):
-                raise FrameError("unknown topic")
-            carried = self._decoder.read(frame, raw)
-        except FrameError as error:
-            self._watch.unreadable(error.kind, topic, event, now)
-        else:
-            if isinstance(carried, Withheld):
-                self._watch.withheld(carried, now)
-            elif carried is not None:
-                self._handover.put(carried, len(raw))
+    def _placed(self, line: Line, moves: Sequence[Moved], now: float) -> None:
+        """Nothing to do yet: every channel stays where it is."""
 
 
 def _now() -> float:

@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ..backoff import waits
-from ..errors import ConnectionLost, FrameError, HeartbeatMissed
+from ..errors import ConnectionLost, FrameError
 from ..subscription import Subscription
 from .channel import (
-    NEVER,
     Channel,
     Moved,
+    Pace,
     State,
     Timing,
     is_not_retried,
     is_refused_for_good,
     refusal,
 )
+from .heartbeat import NEVER, Heartbeat
 from .protocol import Frame, encode
 
 MOST_CHANNELS = 100  # Realtime refuses more on one socket
 
 _PHOENIX = "phoenix"
+_JOINED = (State.JOINED, State.READY, State.DEGRADED)  # the server has a channel of ours
 
 
 class Session:
     """
     One connection, from its opening to its loss: no I/O, and time is an argument.
 
-    Call `tick` once `deadline` has come and send what it returns; set `heard` for any frame, and
-    give `receive` those that carry no event. `moves` then holds what became of the channels, to
-    be taken by the caller.
+    Call `tick` once `deadline` has come and send what it returns; set `heartbeat.heard` for any
+    frame, and give `receive` those that carry no event. `moves` then holds what became of the
+    channels, to be taken by the caller.
     """
 
     def __init__(
@@ -40,28 +42,23 @@ class Session:
         token: str | None,
         now: float,
         timing: Timing | None = None,
+        pace: Pace | None = None,
         backoff: Callable[[], Iterator[float]] = waits,
     ) -> None:
         self._timing = timing or Timing()
+        self._pace = pace or Pace()
         self._token = token
         self._backoff = backoff
         self._last_ref = 0
-        self._channels = {
-            channel.wire_topic: channel
-            for channel in (
-                Channel(subscription=wanted, waits=backoff(), due=now) for wanted in subscriptions
-            )
-        }
-        self.beat_at = now + self._timing.heartbeat
-        self._beat_ref: str | None = None  # of the heartbeat not yet answered
-        self._beat_sent = NEVER
-        self._is_answer_due = False
-        self._join_at = now
-        self.heard = True
+        self._queued: list[str | bytes] = []
+        self._left: set[str] = set()  # topics of channels that went to another line
+        self._channels: dict[str, Channel] = {}
+        self.heartbeat = Heartbeat(self._timing.heartbeat, self._timing.silence, now)
         self.healthy = False
-        self.round_trip: float | None = None  # seconds, of the last answered heartbeat
         self.deadline = now
         self.moves: list[Moved] = []
+        for wanted in subscriptions:
+            self.admit(Channel(subscription=wanted, waits=backoff(), due=now), now)
 
     @property
     def channels(self) -> dict[str, Channel]:
@@ -73,11 +70,67 @@ class Session:
         """Say whether events flow through every channel."""
         return all(channel.state is State.READY for channel in self._channels.values())
 
+    @property
+    def has_queued(self) -> bool:
+        """Say whether frames of ours wait to be sent."""
+        return bool(self._queued)
+
     def knows(self, wire_topic: str) -> bool:
         """Say whether frames of this topic concern us."""
         return wire_topic in self._channels
 
-    def tick(self, now: float) -> list[str]:
+    def has_left(self, wire_topic: str) -> bool:
+        """Say whether frames of this topic concern another line of ours by now."""
+        return wire_topic in self._left
+
+    # What others ask of it
+
+    def renew(self, token: str | None, now: float) -> None:
+        """Join with this token from now on, and tell it to each channel that is joined."""
+        self._token = token
+        for channel in self._channels.values():
+            if channel.state in _JOINED:
+                self._tell_token(channel, now)
+
+    def rejoin(self, now: float, reason: str, *, changes_only: bool) -> None:
+        """
+        Join again at once what is joined, or only what brings changes of tables.
+
+        Whoever asks for it again and again keeps a pace of his own.
+        """
+        for channel in self._channels.values():
+            if channel.state in _JOINED and (channel.subscription.bindings or not changes_only):
+                channel.ready_at = NEVER
+                self._move(channel, State.WAITING, now, reason)
+        self._plan()
+
+    def push(self, frame: str | bytes, now: float) -> None:
+        """Queue a frame of ours; it goes out with the next tick, which is due at once."""
+        self._queued.append(frame)
+        self.deadline = min(self.deadline, now)
+
+    def admit(self, channel: Channel, now: float) -> None:
+        """Take in a channel that no other session has."""
+        self._left.discard(channel.wire_topic)
+        self._channels[channel.wire_topic] = channel
+        self.deadline = min(self.deadline, max(now, channel.due))
+
+    def release(self, topic: str, now: float) -> Channel:
+        """Let a channel go to another session, where it joins when it would have joined here."""
+        channel = next(c for c in self._channels.values() if c.subscription.topic == topic)
+        del self._channels[channel.wire_topic]
+        self._left.add(channel.wire_topic)
+        if channel.join_ref is not None and channel.state is not State.WAITING:
+            leave = encode(channel.join_ref, self._ref(), channel.wire_topic, "phx_leave", {})
+            self.push(leave, now)
+        if channel.state in (State.JOINING, *_JOINED):
+            channel.state, channel.due = State.WAITING, now
+        channel.join_ref = None
+        return channel
+
+    # Time
+
+    def tick(self, now: float) -> list[str | bytes]:
         """
         Return the frames that are due. Raises HeartbeatMissed when nothing was heard in time.
 
@@ -88,40 +141,31 @@ class Session:
             if now >= channel.due and channel.state is not State.WAITING:
                 self._overdue(channel, now)
         for channel in self._channels.values():
-            if channel.state is State.WAITING and now >= max(channel.due, self._join_at):
+            if channel.state is State.WAITING and now >= max(channel.due, self._pace.at):
                 frames.append(self._join(channel, now))
         self._plan()
         return frames
 
-    def beat(self, now: float) -> list[str]:
-        """Return a heartbeat if one is due: all that may be sent while nothing is read."""
-        if now < self.beat_at:
-            return []
-        timing = self._timing
-        if self._is_answer_due:
-            self._is_answer_due = False
-            if not self.heard:
-                raise HeartbeatMissed(f"silent for {timing.silence:g} s after a heartbeat")
+    def beat(self, now: float) -> list[str | bytes]:
+        """Return what is queued and a heartbeat if one is due: all that needs no answer read."""
+        frames, self._queued = self._queued, []
+        if self.heartbeat.is_proved(now):
             self._note_health()
-            self.beat_at = max(now, self._beat_sent + timing.heartbeat)
-            if now < self.beat_at:
-                return []
-        self._beat_ref = self._ref()
-        self._beat_sent = now
-        self.beat_at = now + timing.silence
-        self._is_answer_due = True
-        self.heard = False
-        return [encode(None, self._beat_ref, _PHOENIX, "heartbeat", {})]
+        if now >= self.heartbeat.due:
+            ref = self._ref()
+            self.heartbeat.sent(ref, now)
+            frames.append(encode(None, ref, _PHOENIX, "heartbeat", {}))
+        return frames
 
     def excuse(self, now: float) -> None:
         """Put off what an answer was due for: it may have come, but nothing was being read."""
-        if self._is_answer_due:
-            self._is_answer_due = False
-            self.beat_at = max(now, self._beat_sent + self._timing.heartbeat)
+        self.heartbeat.excuse(now)
         for channel in self._channels.values():
             if channel.state in (State.JOINING, State.JOINED, State.DEGRADED):
                 channel.due = max(channel.due, now + self._timing.join)
         self._plan()
+
+    # What the server says
 
     def receive(self, frame: Frame, now: float) -> None:
         """
@@ -130,19 +174,21 @@ class Session:
         Raises FrameError for one that means nothing to us (`unknown topic`, `unknown event`,
         `wrong types`), ConnectionLost when the server asks us to go.
         """
-        self.heard = True
+        self.heartbeat.heard = True
         payload = frame.payload
         if type(payload) is not dict:
             raise FrameError("wrong types")
         channel = self._channels.get(frame.topic)
         if frame.event == "phx_reply" and frame.topic == _PHOENIX:
-            self._answered(frame, now)
+            if self.heartbeat.answered(frame.ref, now):
+                self._note_health()
         elif frame.event == "system":
             self._system(channel, frame, now)
         elif frame.event not in ("phx_reply", "phx_close", "phx_error"):
             raise FrameError("unknown event")
         elif channel is None:
-            raise FrameError("unknown topic")
+            if frame.topic not in self._left:
+                raise FrameError("unknown topic")
         elif channel.is_current(frame.join_ref):
             if frame.event == "phx_reply":
                 self._replied(channel, frame, now)
@@ -150,14 +196,6 @@ class Session:
                 reason = channel.reason if channel.state is State.DEGRADED else frame.event
                 self._rejoin_later(channel, now, reason)
         self._plan()
-
-    # Heartbeats
-
-    def _answered(self, frame: Frame, now: float) -> None:
-        if frame.ref is not None and frame.ref == self._beat_ref:
-            self._beat_ref = None
-            self.round_trip = now - self._beat_sent
-            self._note_health()
 
     def _note_health(self) -> None:
         settled = (State.READY, State.REFUSED)
@@ -168,8 +206,10 @@ class Session:
 
     def _join(self, channel: Channel, now: float) -> str:
         channel.join_ref = self._ref()
+        channel.token = self._token
+        channel.repeats_until = -NEVER
         self._move(channel, State.JOINING, now + self._timing.join, channel.reason)
-        self._join_at = now + self._timing.pace
+        self._pace.joined(now, self._timing.pace)
         payload = channel.join(self._token)
         return encode(channel.join_ref, channel.join_ref, channel.wire_topic, "phx_join", payload)
 
@@ -182,16 +222,30 @@ class Session:
                 other.due = now + timing.join
         if frame.payload.get("status") != "ok":
             self._refused(channel, refusal(frame.payload.get("response")), now)
-        elif channel.subscription.bindings:
+            return
+        if channel.subscription.bindings:
             self._move(channel, State.JOINED, now + timing.subscribed, "joined")
         else:
             self._become_ready(channel, now)
+        self._tell_token(channel, now)
 
     def _refused(self, channel: Channel, reason: str, now: float) -> None:
         if is_refused_for_good(reason):
             self._move(channel, State.REFUSED, now + self._timing.refused, reason)
         else:
             self._rejoin_later(channel, now, reason)
+
+    def _tell_token(self, channel: Channel, now: float) -> None:
+        """The server says `Subscribed to PostgreSQL` once more for a new token: no gap."""
+        token = self._token
+        if token is None or token == channel.token:
+            return
+        channel.token = token
+        if channel.subscription.bindings:
+            channel.repeats_until = now + self._timing.renewed
+        payload = {"access_token": token}
+        frame = encode(channel.join_ref, self._ref(), channel.wire_topic, "access_token", payload)
+        self.push(frame, now)
 
     def _system(self, channel: Channel | None, frame: Frame, now: float) -> None:
         payload = frame.payload
@@ -200,6 +254,8 @@ class Session:
         if message == "Server requested disconnect":
             raise ConnectionLost("server requested disconnect")
         if channel is None:
+            if frame.topic in self._left:
+                return
             raise FrameError("unknown topic")
         if not channel.is_current(frame.join_ref) or channel.state is State.WAITING:
             return
@@ -209,11 +265,17 @@ class Session:
             if payload.get("status") != "ok":  # fatal: phx_close follows
                 self._move(channel, State.DEGRADED, now + self._timing.closing, message)
         elif payload.get("status") == "ok":
-            self._become_ready(channel, now)
+            self._subscribed(channel, now)
         elif is_not_retried(message):
             self._move(channel, State.REFUSED, now + self._timing.unwatched, message)
         else:
             self._move(channel, State.DEGRADED, now + self._timing.degraded, message)
+
+    def _subscribed(self, channel: Channel, now: float) -> None:
+        if channel.state is State.READY and now < channel.repeats_until:
+            channel.repeats_until = -NEVER
+            return
+        self._become_ready(channel, now)
 
     def _become_ready(self, channel: Channel, now: float) -> None:
         if channel.state is not State.READY:
@@ -238,11 +300,11 @@ class Session:
         channel.state, channel.due, channel.reason = state, due, reason
 
     def _plan(self) -> None:
-        dues = [self.beat_at]
+        dues = [self.heartbeat.due]
         for channel in self._channels.values():
             is_waiting = channel.state is State.WAITING
-            dues.append(max(channel.due, self._join_at) if is_waiting else channel.due)
-        self.deadline = min(dues)
+            dues.append(max(channel.due, self._pace.at) if is_waiting else channel.due)
+        self.deadline = -NEVER if self._queued else min(dues)
 
     def _ref(self) -> str:
         self._last_ref += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlencode, urlsplit
@@ -74,7 +75,7 @@ async def opened(address: Address) -> Wire:
     return cast(Wire, connection)
 
 
-async def send(connection: ClientConnection, frames: list[str]) -> None:
+async def send(connection: ClientConnection, frames: Sequence[str | bytes]) -> None:
     """Send the frames; raises ConnectionLost when the server does not take them in time."""
     try:
         async with asyncio.timeout(SEND_TIMEOUT):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -50,6 +50,7 @@ class Watch:
         tap: Callable[[bytes | Gap], None] | None,
     ) -> None:
         self._topics = tuple(wanted.topic for wanted in subscriptions)
+        self._ready: set[str] = set()
         self._gaps = Gaps(subscriptions)
         self._listener = listener
         self._handover = handover
@@ -57,18 +58,19 @@ class Watch:
         self._told: set[tuple[str, str]] = set()  # what is said once, not each time
         self._blinks: set[tuple[str, Scope]] = set()  # momentary gaps not yet handed on
 
-    def open_all(self, reason: str, now: float) -> None:
-        """Nothing comes any more: every channel has a gap, those that had one keep theirs."""
-        metrics.channels_ready.set(0)
-        self._open(self._topics, reason, now)
+    def open(self, topics: Collection[str], reason: str, now: float) -> None:
+        """Nothing comes of these any more: each has a gap, those that had one keep theirs."""
+        self._ready.difference_update(topics)
+        metrics.channels_ready.set(len(self._ready))
+        self._open(topics, reason, now)
 
-    def moved(self, session: Session, now: float) -> None:
-        """Take note of what became of the session's channels and heartbeats."""
-        if session.round_trip is not None:
-            metrics.heartbeat_seconds.observe(session.round_trip)
-            session.round_trip = None
+    def moved(self, session: Session, now: float) -> list[Moved]:
+        """Take note of the session's heartbeats, and of its moves, which are returned."""
+        if session.heartbeat.round_trip is not None:
+            metrics.heartbeat_seconds.observe(session.heartbeat.round_trip)
+            session.heartbeat.round_trip = None
         if not session.moves:
-            return
+            return []
         moves, session.moves = session.moves, []
         for move in moves:
             self._say(move)
@@ -80,8 +82,9 @@ class Watch:
                 self._blink("subscribed again", self._gaps.scope([move.topic]), now)
             else:
                 self._close(move.topic, now)
-        channels = session.channels.values()
-        metrics.channels_ready.set(sum(channel.state is State.READY for channel in channels))
+            self._count(move)
+        metrics.channels_ready.set(len(self._ready))
+        return moves
 
     def lost(self, lost: ConnectionLost, host: str, pause: float) -> None:
         """Say why there is no connection, and after how many seconds the next is tried."""
@@ -122,6 +125,12 @@ class Watch:
     def handing_on(self, gap: Gap) -> None:
         """What is missed from here on is not covered by this gap any more."""
         self._blinks.discard((gap.reason, Scope(gap.tables, gap.topics)))
+
+    def _count(self, move: Moved) -> None:
+        if move.now is State.READY:
+            self._ready.add(move.topic)
+        else:
+            self._ready.discard(move.topic)
 
     def _say(self, move: Moved) -> None:
         topic, reason = move.topic, move.reason[:200]

@@ -1,0 +1,73 @@
+"""What becomes of a frame that was read?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import metrics
+from ..errors import FrameError
+from ..event import Gap
+from .events import CARRIERS, Decoder, Withheld
+from .handover import Handover
+from .protocol import decode
+from .session import Session
+from .watch import Watch
+
+_COUNTED = CARRIERS | {"phx_reply", "phx_close", "phx_error", "system"}
+
+
+class Intake:
+    """
+    Where all lines put the frames they read: an event goes into the hand-over, the rest is for
+    the session of its line.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        handover: Handover,
+        watch: Watch,
+        tap: Callable[[bytes | Gap], None] | None,
+    ) -> None:
+        self._decoder = decoder
+        self._handover = handover
+        self._watch = watch
+        self._tap = tap
+        self._frames = {name: metrics.frames_received.labels(name) for name in _COUNTED}
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether reading has to wait for whoever handles the events."""
+        return self._handover.is_full
+
+    async def room(self) -> None:
+        """Return once there is room again."""
+        await self._handover.room()
+
+    def take(self, raw: bytes, session: Session, now: float) -> bool:
+        """Take one frame in; say whether the session may have moved by it."""
+        session.heartbeat.heard = True
+        if self._tap is not None:
+            self._tap(raw)
+        topic = event = None
+        try:
+            frame = decode(raw)
+            topic, event = frame.topic, frame.event
+            counter = self._frames.get(event)
+            (counter or metrics.frames_received.labels("other")).inc()
+            if event not in CARRIERS:
+                session.receive(frame, now)
+                return True
+            if not session.knows(topic):
+                if session.has_left(topic):
+                    return False
+                raise FrameError("unknown topic")
+            carried = self._decoder.read(frame, raw)
+        except FrameError as error:
+            self._watch.unreadable(error.kind, topic, event, now)
+        else:
+            if isinstance(carried, Withheld):
+                self._watch.withheld(carried, now)
+            elif carried is not None:
+                self._handover.put(carried, len(raw))
+        return False
