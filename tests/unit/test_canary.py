@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from worker.realtime.canary import MOST_BEATS, Came, Canary, Missed
-from worker.realtime.channel import NEVER
+from worker.realtime.heartbeat import NEVER
 
 PATIENCE = 20.0
 
