@@ -88,10 +88,13 @@ async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 class Stage:
     """What a story may use: the database, people on the socket, the cable, and what was heard."""
 
-    def __init__(self, database: asyncpg.Connection, server: Server, wire: Wire) -> None:
+    def __init__(
+        self, database: asyncpg.Connection, server: Server, wire: Wire, channels: int
+    ) -> None:
         self.database = database
         self.server = server
         self.wire = wire
+        self.channels = channels
         self.heard: asyncio.Queue[bytes | Gap] = asyncio.Queue()
 
     async def do(self, *statements: str) -> None:
@@ -104,7 +107,9 @@ class Stage:
             frame = await self.heard.get()
             times -= isinstance(frame, bytes) and part.encode() in frame
 
-    async def gap_closes(self, times: int) -> None:
+    async def gaps_close(self) -> None:
+        """Wait until each channel's gap is closed."""
+        times = self.channels
         while times:
             times -= isinstance(await self.heard.get(), Gap)
 
@@ -153,7 +158,7 @@ async def cut_and_desk(stage: Stage) -> None:
     await _at_the_desk(stage)
     stage.wire.cut()
     await stage.do(f"update leads set status = 'contacted' where id = '{LEAD}'")  # unheard
-    await stage.gap_closes(2)
+    await stage.gaps_close()
     await stage.do(f"update leads set assigned_agent = '{ANN}' where id = '{LEAD}'")
     await stage.hears('"type":"UPDATE"')
 
@@ -191,8 +196,9 @@ async def tell(name: str, cluster: Cluster, template: str) -> None:
         wire = Wire(server.url)
         async with wire.laid() as url, connected(database) as connection:
             with recording.open("wb") as file:
-                stage = Stage(connection, server, wire)
-                await _record(stage, STORIES[name], url, file)
+                subscriptions = (*load("handlers").wanted(), DESK)
+                stage = Stage(connection, server, wire, len(subscriptions))
+                await _record(stage, STORIES[name], subscriptions, url, file)
     with expected.open("wb") as file:
         replaying = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker", "replay", str(recording)), stdout=file
@@ -210,8 +216,9 @@ async def connected(database: FreshDatabase) -> AsyncIterator[asyncpg.Connection
         await connection.close()
 
 
-async def _record(stage: Stage, story: Story, url: str, file: BinaryIO) -> None:
-    subscriptions = (*load("handlers").wanted(), DESK)
+async def _record(
+    stage: Stage, story: Story, subscriptions: tuple[Subscription, ...], url: str, file: BinaryIO
+) -> None:
     file.write(header(subscriptions, datetime.now(UTC).isoformat(timespec="seconds")))
     recorder = Recorder(file, HIDDEN)
 
@@ -228,7 +235,7 @@ async def _record(stage: Stage, story: Story, url: str, file: BinaryIO) -> None:
         tap=tap,
     )
     running = asyncio.create_task(link.run())
-    await stage.gap_closes(len(subscriptions))
+    await stage.gaps_close()
     await story(stage)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

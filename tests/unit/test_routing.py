@@ -97,26 +97,22 @@ def test_broadcasts_presence_and_gaps_go_by_topic_event_and_table() -> None:
     assert names(gap("public.agents")) == ["any_gap"]
 
 
-def test_a_table_stands_in_one_binding_and_a_topic_in_one_channel() -> None:
+def test_each_table_and_each_topic_has_one_channel_to_itself() -> None:
     assert ALL.wanted() == (
-        Subscription(
-            "tidemark-changes",
-            bindings=(Binding("public", "agents", "*"), Binding("public", "leads", "*")),
-        ),
+        Subscription("tidemark:public.agents", (Binding("public", "agents", "*"),)),
+        Subscription("tidemark:public.leads", (Binding("public", "leads", "*"),)),
         Subscription("office", broadcast=True, presence=True, private=True),
     )
     assert ALL.tables == {"public.leads", "public.agents"}
 
 
-def test_many_tables_are_spread_over_channels_without_repeating_one() -> None:
-    @on.change(*[f"public.t{n}" for n in range(250)])
-    async def everything(change: Change, do: Effects) -> None: ...
+@pytest.mark.parametrize("topic", ["tidemark:public.leads", "tidemark-canary"])
+def test_a_topic_of_the_workers_own_cannot_be_asked_for(topic: str) -> None:
+    @on.broadcast(topic)
+    async def heard(broadcast: Broadcast, do: Effects) -> None: ...
 
-    wanted = routes(everything).wanted()
-
-    assert [len(subscription.bindings) for subscription in wanted] == [100, 100, 50]
-    assert len({subscription.topic for subscription in wanted}) == 3
-    assert len({table for subscription in wanted for table in subscription.tables}) == 250
+    with pytest.raises(ConfigError, match="is the worker's own"):
+        routes(heard)
 
 
 def test_one_topic_cannot_be_both_private_and_public() -> None:

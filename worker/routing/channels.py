@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..errors import ConfigError
-from ..subscription import Binding, Subscription
+from ..subscription import Subscription
 from .declare import Wants, WantsBroadcasts, WantsChanges, WantsPresences
 from .pushdown import binding
 
 # A change that two bindings match on two channels arrives twice and nothing tells the copies
-# apart: a table stands in one binding, of one channel.
-CHANGES_TOPIC = "tidemark-changes"
-TABLES_A_CHANNEL = 100  # one join must not grow without bound
+# apart: a table stands in one binding, of one channel. It has that channel to itself, since a
+# binding that the server does not take brings down all the others of its channel.
+TABLE_PREFIX = "tidemark:"
+
+_OWN = (TABLE_PREFIX, "tidemark-")  # topics that handlers may not ask for
 
 
 def wanted(wants: Sequence[Wants]) -> tuple[Subscription, ...]:
-    """Return the fewest channels that bring it. Raises ConfigError where two wants contradict."""
+    """Return the channels that bring it. Raises ConfigError where two wants contradict."""
     return (*_of_tables(wants), *_of_topics(wants))
 
 
@@ -26,19 +28,14 @@ def _of_tables(wants: Iterable[Wants]) -> list[Subscription]:
         if isinstance(want, WantsChanges):
             for table in want.tables:
                 by_table.setdefault(table, []).append(want)
-    bindings: list[Binding] = []
-    for table, of_table in sorted(by_table.items()):
-        schema, _, name = table.partition(".")
-        found = binding(schema, name, of_table)
-        if found is not None:
-            bindings.append(found)
-    return [
-        Subscription(
-            topic=CHANGES_TOPIC if start == 0 else f"{CHANGES_TOPIC}-{start // TABLES_A_CHANNEL}",
-            bindings=tuple(bindings[start : start + TABLES_A_CHANNEL]),
-        )
-        for start in range(0, len(bindings), TABLES_A_CHANNEL)
-    ]
+    found = [_of_table(table, of_table) for table, of_table in sorted(by_table.items())]
+    return [wanted for wanted in found if wanted is not None]
+
+
+def _of_table(table: str, wants: Sequence[WantsChanges]) -> Subscription | None:
+    schema, _, name = table.partition(".")
+    found = binding(schema, name, wants)
+    return None if found is None else Subscription(TABLE_PREFIX + table, (found,))
 
 
 def _of_topics(wants: Iterable[Wants]) -> list[Subscription]:
@@ -52,9 +49,7 @@ def _of_topics(wants: Iterable[Wants]) -> list[Subscription]:
         if len({want.private for want in of_topic}) > 1
     ]
     mistakes += [
-        f"topic {topic!r} is the worker's own"
-        for topic in by_topic
-        if topic.startswith(CHANGES_TOPIC)
+        f"topic {topic!r} is the worker's own" for topic in by_topic if topic.startswith(_OWN)
     ]
     if mistakes:
         raise ConfigError(*mistakes)
