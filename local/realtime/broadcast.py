@@ -45,6 +45,8 @@ async def receive_broadcast(channel: Channel, message: Inbound) -> None:
 
 def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None = None) -> None:
     """Hand a broadcast to the channels of the topic; to its sender only where it asked for that."""
+    if server.faults.broadcasts_dead:
+        return
     identity = message_id(payload)
 
     def wanted(channel: Channel) -> bool:

@@ -122,11 +122,29 @@ class Channel:
     def close(self) -> None:
         """Leave the topic and say so; the reference is the one it was joined with."""
         self.forget()
-        self.send(
-            self.serializer.text(
-                self.topic, "phx_close", b"{}", join_ref=self.join_ref, ref=self.join_ref
-            )
-        )
+        self._say_over("phx_close", b"{}")
+
+    def replace(self) -> None:
+        """As `close`, because the topic is joined anew."""
+        self.forget()
+        if (late := self.server.faults.stale_close) is None:
+            self._say_over("phx_close", b"{}")
+        else:
+            self.connection.start(self._say_late(late))
+
+    def crash(self) -> None:
+        """End as a process that failed does: the client may join again at once."""
+        self.connection.channels.pop(self.topic, None)
+        self.forget()
+        self._say_over("phx_error", b'{"reason":"channel_crash"}')
+
+    def _say_over(self, event: str, payload: bytes) -> None:
+        ref = self.join_ref
+        self.send(self.serializer.text(self.topic, event, payload, join_ref=ref, ref=ref))
+
+    async def _say_late(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._say_over("phx_close", b"{}")
 
     def forget(self) -> None:
         """Leave everything without a word to the client."""
@@ -148,9 +166,10 @@ class Channel:
         left = float(self.claims["exp"]) - time.time()
         # Never 0: what is left may be a fraction of the second in which it is over.
         delay = max(0.01, min(self.server.settings.token_check, left))
-        self._timer = asyncio.get_running_loop().call_later(delay, self._confirm_token)
+        self._timer = asyncio.get_running_loop().call_later(delay, self.confirm_token)
 
-    def _confirm_token(self) -> None:
+    def confirm_token(self) -> None:
+        """End the channel if its token is no good any more."""
         try:
             self.server.read_token(self.token)
         except TokenRefused as refused:
@@ -177,6 +196,7 @@ class Channel:
             self._timer.cancel()
         self._watch_token()
         if self.changes is not None:
+            self.changes.lost = False
             self.changes.subscribe()
         return None
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
-from aiohttp import ClientError, WSMessage, WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from local.realtime.channel import Channel
-from local.realtime.join import JoinRefused
 from local.realtime.joining import join_channel
+from local.realtime.outgoing import ERRORS, Outgoing, Overflow
+from local.realtime.refusals import JoinRefused
 from local.realtime.serializer import Frame, Inbound, Serializer, Unreadable, to_json
 
 if TYPE_CHECKING:
     from local.realtime.server import Server
 
 log = structlog.get_logger()
+
+GONE_CHECK = 0.05  # seconds
 
 
 class HangUp(Exception):
@@ -44,7 +46,8 @@ class Connection:
     One client. Its frames are handled one after the other, as the real transport process does.
 
     While a join is being answered nothing else is read, and what others send to this client is
-    held back behind the answer.
+    held back behind the answer. A `lost` one is cut off from its client without either end
+    having said so.
     """
 
     def __init__(
@@ -55,17 +58,18 @@ class Connection:
         token: str,
         transport: asyncio.Transport,
     ) -> None:
+        settings = server.settings
         self.server = server
         self.serializer = serializer
         self.token = token  # a channel without one of its own uses it
         self.channels: dict[str, Channel] = {}
+        self.closed = asyncio.Event()
+        self.lost = False
         self._socket = socket
         self._transport = transport
-        self._waiting: deque[Frame] = deque()
-        self._waiting_size = 0
-        self._held: list[Frame] | None = None
-        self._wake = asyncio.Event()
-        self.closed = asyncio.Event()
+        self._outgoing = Outgoing(
+            socket, server.faults, settings.send_timeout, settings.max_waiting
+        )
         self._over = False
         self._tasks: asyncio.TaskGroup
 
@@ -101,17 +105,15 @@ class Connection:
         if not self._over:
             self.start(self._raise(HangUp(code)))
 
+    def lose(self) -> None:
+        """From now on nothing of the client arrives here and nothing of ours there."""
+        self.lost = True
+        self._outgoing.lose()
+
     def send(self, frame: Frame) -> None:
         """Queue a frame; never waits. A client that reads too little is cut off."""
-        if self._held is not None:
-            self._held.append(frame)
-            return
-        self._waiting.append(frame)
-        self._waiting_size += len(frame.data)
-        self._wake.set()
-        if self._waiting_size > self.server.settings.max_waiting:
-            self._waiting.clear()
-            self.cut()
+        with self._cut_on_overflow():
+            self._outgoing.put(frame)
 
     def reply(self, to: Inbound, status: str, response: object) -> None:
         self.send(self._reply_frame(to, status, response))
@@ -122,12 +124,18 @@ class Connection:
             to.topic, "phx_reply", payload, join_ref=to.join_ref, ref=to.ref
         )
 
+    @contextlib.contextmanager
+    def _cut_on_overflow(self) -> Iterator[None]:
+        try:
+            yield
+        except Overflow:
+            self.cut()
+
     # Reading
 
     async def _read(self) -> None:
         while True:
             data = await self._receive()
-            await self.server.faults.thawed.wait()
             try:
                 message = self.serializer.read(data)
             except Unreadable:
@@ -138,22 +146,40 @@ class Connection:
     async def _receive(self) -> str | bytes:
         """The next message; any frame, a ping too, counts as life."""
         while True:
-            try:
-                message: WSMessage = await self._socket.receive(self.server.settings.idle_timeout)
-            except TimeoutError:
-                raise HangUp(1000) from None
+            message = await self._next()
+            await self.server.faults.thawed()
+            if self.lost:
+                await self._gone()
+            if message is None:
+                raise HangUp(1000)
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 data: str | bytes = message.data
                 return data
             if message.type is WSMsgType.PING:
-                await self.server.faults.thawed.wait()
                 await self._socket.pong(message.data)
+            elif message.type is WSMsgType.CLOSE:
+                await self._socket.close(drain=False)
+                raise ClientGone
             elif message.type is not WSMsgType.PONG:
                 raise ClientGone
 
+    async def _next(self) -> WSMessage | None:
+        """Whatever comes next; None when nothing came for too long."""
+        try:
+            return await self._socket.receive(self.server.settings.idle_timeout)
+        except TimeoutError:
+            return None
+
+    async def _gone(self) -> NoReturn:
+        """Wait until the client has given up, whatever it says until then."""
+        # aiohttp tells only those who read that a connection is lost; reading would answer a close.
+        while not self._transport.is_closing():  # noqa: ASYNC110 - so there is no event to await
+            await asyncio.sleep(GONE_CHECK)
+        raise ClientGone
+
     async def _handle(self, message: Inbound) -> None:
         if message.topic == "phoenix" and message.event == "heartbeat":
-            if self.server.faults.answer_heartbeats:
+            if not self.server.faults.ignore_heartbeats:
                 self.reply(message, "ok", {})
         elif message.event == "phx_join":
             await self._join(message)
@@ -166,11 +192,10 @@ class Connection:
 
     async def _join(self, message: Inbound) -> None:
         """Answer a join before anything else; the channel that had the topic is gone either way."""
-        held: list[Frame] = []
-        self._held = held
+        self._outgoing.hold()
         end: int | None = None
         if (old := self.channels.pop(message.topic, None)) is not None:
-            old.close()
+            old.replace()
         try:
             response = await join_channel(self, message)
         except JoinRefused as refused:
@@ -180,45 +205,28 @@ class Connection:
             end = refused.hang_up
         else:
             answer = self._reply_frame(message, "ok", response)
-        self._held = None
-        for frame in (answer, *held):
-            self.send(frame)
+            self.server.faults.joined(self)
+        with self._cut_on_overflow():
+            self._outgoing.release(answer)
         if end is not None:
             raise HangUp(end)
 
-    # Writing
+    # Writing and ending
 
     async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._send_waiting()
-
-    async def _send_waiting(self) -> None:
-        while self._waiting:
-            await self.server.faults.thawed.wait()
-            frame = self._waiting.popleft()
-            self._waiting_size -= len(frame.data)
-            await self._send(frame)
-
-    async def _send(self, frame: Frame) -> None:
-        kind = WSMsgType.BINARY if frame.binary else WSMsgType.TEXT
         try:
-            async with asyncio.timeout(self.server.settings.send_timeout):
-                await self._socket.send_frame(frame.data, kind)
-        except (TimeoutError, ConnectionError, ClientError):
+            await self._outgoing.run()
+        except ERRORS:
             raise HangUp(None) from None
-
-    # Ending
 
     async def _raise(self, end: HangUp) -> None:
         raise end
 
     async def _close(self, end: BaseException) -> None:
-        if isinstance(end, HangUp) and end.code is not None:
-            with contextlib.suppress(TimeoutError, HangUp):
+        if isinstance(end, HangUp) and end.code is not None and not self.lost:
+            with contextlib.suppress(*ERRORS):
                 async with asyncio.timeout(self.server.settings.close_timeout):
-                    await self._send_waiting()
+                    await self._outgoing.flush()
             await self._socket.close(code=end.code)
         elif not isinstance(end, ClientGone):
             self.cut()

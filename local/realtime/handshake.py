@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
+from local.realtime.acts import RESET
 from local.realtime.connection import Connection
 from local.realtime.serializer import for_version
 from local.tokens import TokenRefused
@@ -27,6 +28,7 @@ def routes(server: Server) -> list[web.RouteDef]:
 
 
 async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
+    await server.faults.thawed()
     serializer = for_version(request.query.get("vsn", "1.0.0"))
     if serializer is None:
         return web.Response(status=403)
@@ -37,6 +39,7 @@ async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
         return refusal or _error(401, "API key is missing")
     socket = web.WebSocketResponse(
         autoping=False,
+        autoclose=False,
         compress=False,
         max_msg_size=server.settings.max_frame,
         timeout=server.settings.close_timeout,
@@ -45,13 +48,13 @@ async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
         await socket.prepare(request)
     except ConnectionResetError:
         return web.Response(status=400)  # nobody hears it: the client has hung up
-    if server.faults.hang_up is not None:
-        await socket.close(code=server.faults.hang_up)
-        return socket
     transport = request.transport
     if not isinstance(transport, asyncio.Transport):
         return socket  # the client went away during the handshake
     connection = Connection(server, socket, serializer, token, transport)
+    if server.faults.hang_up is not None:
+        await _turn_away(connection, socket, server.faults.hang_up)
+        return socket
     server.connections.add(connection)
     try:
         await connection.run()
@@ -60,7 +63,16 @@ async def _accept(server: Server, request: web.Request) -> web.StreamResponse:
     return socket
 
 
+async def _turn_away(connection: Connection, socket: web.WebSocketResponse, code: int) -> None:
+    if code == RESET:
+        connection.cut()
+    else:
+        await socket.close(code=code)
+
+
 def _refusal(server: Server, token: str | None) -> web.Response | None:
+    if (fault := server.faults.refuse_handshakes) is not None:
+        return _error(fault.status, fault.message)
     if token is None:
         return _error(401, "API key is missing")
     try:

@@ -10,21 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class JoinRefused(Exception):
-    """
-    A join that is answered with an error; the text is the `reason` in the reply.
-
-    Not every refusal holds up the socket: one that Phoenix itself gives comes `at_once`. Some end
-    the connection after the answer, with the code `hang_up`.
-    """
-
-    def __init__(self, reason: str, *, at_once: bool = False, hang_up: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.at_once = at_once
-        self.hang_up = hang_up
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """The payload of a `phx_join`, read as leniently as the real server reads it."""

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from local.realtime.channel import Channel
-from local.realtime.join import Join, JoinRefused, read_join
+from local.realtime.join import Join, read_join
 from local.realtime.postgres_changes import PostgresChanges, echoed
 from local.realtime.presence_events import sync
+from local.realtime.refusals import NO_DATABASE, JoinRefused, join_refusal
 from local.realtime.replay import replayed
 from local.realtime.serializer import Inbound, UserBroadcast, broadcast_payload
 from local.tokens import Claims, TokenRefused
 
 if TYPE_CHECKING:
     from local.realtime.connection import Connection
-
-NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
 
 
 async def join_channel(connection: Connection, message: Inbound) -> dict[str, Any]:
@@ -29,6 +28,7 @@ async def join_channel(connection: Connection, message: Inbound) -> dict[str, An
     """
     join = read_join(message.payload, message.topic.removeprefix("realtime:"))
     _check(connection, message, join)
+    await asyncio.sleep(connection.server.faults.late_joins or 0)
     token = join.token or connection.token
     channel = Channel(connection, message, join, token, _claims(connection, token))
     try:
@@ -50,7 +50,7 @@ def _check(connection: Connection, message: Inbound, join: Join) -> None:
     if message.topic == "realtime:":
         raise JoinRefused("TopicNameRequired: You must provide a topic name")
     if server.faults.refuse_joins is not None:
-        raise JoinRefused(server.faults.refuse_joins)
+        raise join_refusal(server.faults.refuse_joins, message.topic.removeprefix("realtime:"))
     if server.settings.private_only and not join.private:
         raise JoinRefused("PrivateOnly: This project only allows private channels")
     if server.rates.joins.triggered:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from local.realtime.changes import FeedLost, SubscriptionRefused, Wanted
-from local.realtime.join import JoinRefused, binding_id
+from local.realtime.join import binding_id
+from local.realtime.refusals import JoinRefused
 from local.realtime.serializer import from_json, to_json
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ class PostgresChanges:
         self._channel = channel
         self._wanted = [Wanted.of(binding, binding_id(binding)) for binding in bindings]
         self._task: asyncio.Task[None] | None = None
+        self.lost = False  # nobody tells the channel, and what it is to hear goes nowhere
 
     def subscribe(self) -> None:
         """Begin, or begin again with the channel's present claims; the client hears of it again."""
-        if self._task is not None:
-            self._task.cancel()
-        self._task = self._channel.connection.start(self._subscribe())
+        self._restart(self._subscribe())
+
+    def fail(self, why: str) -> None:
+        """Say that it does not work, and try again in a while, as for an error that may pass."""
+        self._channel.system(EXTENSION, "error", why)
+        self._restart(self._subscribe_again())
 
     def stop(self) -> None:
         if self._task is not None:
@@ -42,9 +47,23 @@ class PostgresChanges:
         server.subscribers.discard(self)
         server.start(server.feed.unsubscribe(self))
 
+    def _restart(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._channel.connection.start(work)
+
     async def _subscribe(self) -> None:
+        await asyncio.sleep(random.uniform(*self._channel.server.settings.subscribed_delay))
+        await self._subscribe_now()
+
+    async def _subscribe_again(self) -> None:
+        server = self._channel.server
+        await server.feed.unsubscribe(self)
+        await asyncio.sleep(random.uniform(*server.settings.subscribe_again_delay))
+        await self._subscribe_now()
+
+    async def _subscribe_now(self) -> None:
         server, channel = self._channel.server, self._channel
-        await asyncio.sleep(random.uniform(*server.settings.subscribed_delay))
         while True:
             try:
                 await server.feed.subscribe(self, self._wanted, channel.claims, self._deliver)
@@ -60,7 +79,7 @@ class PostgresChanges:
         """One change, encoded already; it carries neither reference."""
         channel = self._channel
         rate = channel.server.rates.changes
-        if rate.triggered or not channel.server.faults.deliver_changes:
+        if rate.triggered or self.lost or channel.server.faults.cdc_dead:
             return  # without a word, as the real one
         rate.count(len(ids))
         if channel.join.legacy:

@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from local.realtime.join import Join, JoinRefused
+from local.realtime.join import Join
+from local.realtime.refusals import JoinRefused
 from local.realtime.serializer import UserBroadcast
 
 MOST = 25

@@ -44,14 +44,14 @@ class Server:
         self, admin_url: str, jwt_secret: str, settings: Settings, pool: asyncpg.Pool
     ) -> None:
         self.settings = settings
-        self.faults = Faults()
+        self.connections: set[Connection] = set()
+        self.faults = Faults(self.connections)
         self.jwt_secret = jwt_secret
         self.pool = pool
         self.url = ""
         self.topics: Topics[Channel] = Topics()
         self.presences = Presences()
         self.rates = Rates(settings.limits)
-        self.connections: set[Connection] = set()
         self.subscribers: set[PostgresChanges] = set()
         self.sessions: dict[str, accounts.Session] = {}
         self.feed = ChangeFeed(
@@ -66,7 +66,10 @@ class Server:
         """The claims of a token, or of the role an `sb_` key stands for. Raises TokenRefused."""
         if (role := self.settings.api_keys.get(token)) is not None:
             token = tokens.issue(self.jwt_secret, role, lifetime=FRESH_KEY)
-        return tokens.read(token, self.jwt_secret)
+        claims = tokens.read(token, self.jwt_secret)
+        if self.faults.token_expired is not None:
+            self.faults.token_expired.check(token, claims)
+        return claims
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that may outlast a connection and ends with the server."""
@@ -131,7 +134,8 @@ class Server:
 
     def _subscribe_all(self) -> None:
         for subscriber in list(self.subscribers):
-            subscriber.subscribe()
+            if not subscriber.lost:
+                subscriber.subscribe()
 
     async def _tick(self) -> None:
         while True:

@@ -13,11 +13,11 @@ RESTARTING = "RealtimeRestarting: Realtime is restarting, please standby"
 
 
 def freeze(on: Stage) -> None:
-    on.server.faults.freeze()
+    on.server.faults.freeze = True
 
 
 def thaw(on: Stage) -> None:
-    on.server.faults.thaw()
+    on.server.faults.freeze = None
 
 
 def refuse(on: Stage) -> None:
@@ -31,11 +31,11 @@ def allow(on: Stage) -> None:
 
 
 def ignore_heartbeats(on: Stage) -> None:
-    on.server.faults.answer_heartbeats = False
+    on.server.faults.ignore_heartbeats = True
 
 
 def answer_heartbeats(on: Stage) -> None:
-    on.server.faults.answer_heartbeats = True
+    on.server.faults.ignore_heartbeats = None
 
 
 def hang_up_on_all(on: Stage) -> None:
@@ -66,7 +66,7 @@ CASES = (
     ),
     # While changes come they are life enough: it is noticed when the load is over.
     Case(
-        switch="answer_heartbeats", name="heartbeats unanswered", throw=ignore_heartbeats,
+        switch="ignore_heartbeats", name="ignore heartbeats", throw=ignore_heartbeats,
         mend=answer_heartbeats, attempts=1, steps=3, says=RECONNECTS, loses="nothing",
     ),
     Case(

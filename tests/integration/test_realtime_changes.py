@@ -192,11 +192,11 @@ async def test_changes_can_be_silenced_while_everything_else_goes_on(
 ) -> None:
     async with client(realtime) as one:
         await subscribed(one, LEADS, broadcast={"self": True}, private=True)
-        realtime.faults.deliver_changes = False
+        realtime.faults.cdc_dead = True
         await table.execute("insert into leads values (1)")
         await table.execute("select realtime.send('{}', 'after', 'room')")
         await one.hear_bytes()
-        realtime.faults.deliver_changes = True
+        realtime.faults.cdc_dead = None
         await table.execute("insert into leads values (2)")
 
         assert (await one.hear()).payload["data"]["record"]["id"] == 2
