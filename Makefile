@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test check bench-quick format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -22,6 +22,9 @@ check: $(STAMP) ## format, lint, types, the contracts of the layout, documents, 
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m pytest -q -m docs tests/unit
+
+bench-quick: $(STAMP) ## is the link fast enough beside bare readers? ARGS="--turns 9" for steadier figures
+	@$(PY) -m benchmarks $(ARGS)
 
 format: $(STAMP) ## put the code into shape
 	$(VENV)/bin/ruff format .

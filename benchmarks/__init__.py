@@ -1,0 +1,1 @@
+"""How fast is the worker beside others? `make bench-quick` says."""
