@@ -79,10 +79,16 @@ class Channel:
     ready_at: float = NEVER
     token: str | None = None  # the one the server has of us for this channel
     repeats_until: float = -NEVER  # until then a repeated subscription is what we asked for
+    refusals: int = 0  # of its join, since it was ready; one for good weighs two
 
     @property
     def wire_topic(self) -> str:
         return PREFIX + self.subscription.topic
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Say whether it is to be expected that its join is refused, and its socket held up."""
+        return self.refusals > 1
 
     def is_current(self, join_ref: str | None) -> bool:
         """After a rejoin the server still says goodbye to the old channel, under the old ref."""
@@ -111,6 +117,8 @@ def _entry(binding: Binding) -> dict[str, str]:
     return entry
 
 
+FULL = "ChannelRateLimitReached"  # this socket has as many channels as the server lets it have
+
 # What a join is refused with and no waiting cures. Everything else is asked again with backoff.
 _REFUSED_FOR_GOOD = (
     "TopicNameRequired",
@@ -134,6 +142,17 @@ _NOT_RETRIED = (
     "Column selection is not supported",
     "Unable to subscribe to changes with given parameters",
 )
+
+
+def weight(reason: str) -> int:
+    """
+    Say how much a refusal tells of the channel itself.
+
+    One is an accident, two are not. An expired token and a full socket tell nothing of it.
+    """
+    if reason.startswith(("InvalidJWTToken: Token has expired", FULL)):
+        return 0
+    return 2 if is_refused_for_good(reason) else 1
 
 
 def is_refused_for_good(reason: str) -> bool:

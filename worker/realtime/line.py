@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Never
 
 import structlog
 
 from .. import metrics
 from ..subscription import Subscription
-from .channel import Moved, Pace, Timing
+from .channel import Channel, Moved, Pace, Timing
 from .intake import Intake
-from .session import Session
+from .session import MOST_CHANNELS, Session
 from .socket import LOST, Address, leave, opened, ours, send
 from .watch import Watch
 from .wire import Wire
 
 log = structlog.get_logger()
+
+FEWEST = 10  # channels on a socket that the server says is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class Line:
         terms: Terms,
         intake: Intake,
         watch: Watch,
-        placed: Callable[[Line, Sequence[Moved], float], None],
+        placed: Callable[[Line, Sequence[Moved]], None],
+        *,
+        is_trial: bool = False,
     ) -> None:
         self._terms = terms
         self._intake = intake
@@ -52,6 +57,10 @@ class Line:
         self._placed = placed
         self._alarm: asyncio.Timeout | None = None
         self._is_wanted = asyncio.Event()
+        self._is_healthy = False  # whether the last connection gave proof of health
+        self._arriving: list[Channel] = []  # until the next connection
+        self.is_trial = is_trial
+        self._most = MOST_CHANNELS
         self.subscriptions: dict[str, Subscription] = {}
         self.session: Session | None = None
 
@@ -60,24 +69,77 @@ class Line:
         self.subscriptions[wanted.topic] = wanted
         self._is_wanted.set()
 
+    def admit(self, channel: Channel) -> None:
+        """Take a channel over from another line."""
+        self.add(channel.subscription)
+        if self.session is None:
+            self._arriving.append(channel)
+        else:
+            self.session.admit(channel, _now())
+            self.wake()
+
+    def release(self, topic: str) -> Channel:
+        """Hand a channel over to another line. Only while there is a session."""
+        assert self.session is not None, "a channel moves when its session hears something"
+        del self.subscriptions[topic]
+        if not self.subscriptions:
+            self._is_wanted.clear()
+        self.wake()
+        return self.session.release(topic, _now())
+
+    # What the link asks when it places a channel
+
+    def channel(self, topic: str) -> Channel | None:
+        """Return what the session knows of a channel that is on this line."""
+        return None if self.session is None else self.session.channels.get(topic)
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether the server takes another channel on this socket."""
+        return len(self.subscriptions) < self._most
+
+    def fills_up(self) -> bool:
+        """
+        The server took no more channels: keep to those it has; say whether that is believed.
+
+        The limit is the project's and may be below the usual hundred. A server that takes next
+        to none is out of order, and gets no socket for each channel.
+        """
+        assert self.session is not None
+        joined = self.session.joined
+        if joined < FEWEST:
+            return False
+        self._most = min(self._most, joined)
+        return True
+
+    def has_others(self, topic: str) -> bool:
+        """Say whether a channel shares this line with one that was not refused."""
+        assert self.session is not None
+        return any(
+            channel.refusals == 0 and name != topic
+            for name, channel in self.session.channels.items()
+        )
+
     def wake(self) -> None:
         """Have the task look at its session's deadline now."""
         if self._alarm is not None and not self._alarm.expired():
             self._alarm.reschedule(_now())
 
-    async def run(self) -> None:
+    async def run(self) -> Never:
         """Connect, for ever, while there are channels. Leaves politely when cancelled."""
         pauses = self._terms.backoff()
         while True:
             await self._is_wanted.wait()  # the server drops sockets without channels
-            session = self._session()
+            self._is_healthy = False
             try:
-                await self._connect(session)
+                await self._connect()
             except LOST as error:
                 lost = ours(error, self._terms.address.host)
+            else:
+                continue
             # Being accepted proves nothing: a server that accepts and hangs up must not
             # start the backoff over, or it would be hammered.
-            if session.healthy:
+            if self._is_healthy:
                 pauses = self._terms.backoff()
             pause = next(pauses)
             self._watch.lost(lost, self._terms.address.host, pause)
@@ -85,20 +147,26 @@ class Line:
 
     def _session(self) -> Session:
         terms = self._terms
-        return Session(
-            tuple(self.subscriptions.values()),
+        arriving, self._arriving = self._arriving, []
+        moved = {channel.subscription.topic for channel in arriving}
+        session = Session(
+            [wanted for topic, wanted in self.subscriptions.items() if topic not in moved],
             token=terms.address.token,
             now=_now(),
             timing=terms.timing,
             pace=terms.pace,
             backoff=terms.backoff,
+            is_trial=self.is_trial,
         )
+        for channel in arriving:
+            session.admit(channel, _now())
+        return session
 
-    async def _connect(self, session: Session) -> None:
+    async def _connect(self) -> None:
         connection = await opened(self._terms.address)
+        self.session = session = self._session()  # not before: channels may come meanwhile
         metrics.connections_opened.inc()
         log.info("connection.opened", host=self._terms.address.host)
-        self.session = session
         try:
             await self._converse(connection, session)
         except LOST:
@@ -106,11 +174,13 @@ class Line:
             self._watch.open(self.subscriptions, "connection lost", _now())
             raise
         finally:
+            self._is_healthy = session.healthy
             self.session = None
             await leave(connection)
 
     async def _converse(self, connection: Wire, session: Session) -> None:
-        while True:
+        """Speak with the server until no channel is left on this line."""
+        while self.subscriptions:
             # Before reading: with a frame always waiting, reading alone never comes to an end.
             if _now() >= session.deadline:
                 await send(connection, session.tick(_now()))
@@ -154,7 +224,7 @@ class Line:
     def _look(self, session: Session, now: float) -> None:
         moves = self._watch.moved(session, now)
         if moves:
-            self._placed(self, moves, now)
+            self._placed(self, moves)
 
 
 def _now() -> float:

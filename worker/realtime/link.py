@@ -8,17 +8,20 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Never
 
+import structlog
+
 from ..backoff import waits
 from ..event import Event, Gap
 from ..subscription import Subscription
-from .channel import Moved, Pace, Timing
+from .channel import FULL, Moved, Pace, State, Timing
 from .events import Decoder
 from .handover import Handover
 from .intake import Intake
 from .line import Line, Terms
-from .session import MOST_CHANNELS
 from .socket import Address
 from .watch import Listener, Watch
+
+log = structlog.get_logger()
 
 SETTLE = 0.3  # seconds for events already read to be handed on when we leave
 
@@ -53,22 +56,22 @@ class Link:
         decoder = Decoder(hidden_columns, seed=os.urandom(16))
         self._intake = Intake(decoder, self._handover, self._watch, tap)
         self.lines: list[Line] = []
-        self._running: set[asyncio.Task[None]] = set()
-        for start in range(0, len(self._subscriptions), MOST_CHANNELS):
-            line = Line(self._terms, self._intake, self._watch, self._placed)
-            for wanted in self._subscriptions[start : start + MOST_CHANNELS]:
-                line.add(wanted)
-            self.lines.append(line)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: list[asyncio.Task[Never]] = []
+        for wanted in self._subscriptions:
+            self._line(is_trial=False).add(wanted)
 
     @property
     def connected(self) -> bool:
-        """Say whether every line has its socket open."""
-        return bool(self.lines) and all(line.session is not None for line in self.lines)
+        """Say whether every line has its socket open; a trial is no matter."""
+        main = [line for line in self.lines if not line.is_trial]
+        return bool(main) and all(line.session is not None for line in main)
 
     @property
     def ready(self) -> bool:
         """Say whether events flow through every channel."""
-        return all(line.session is not None and line.session.ready for line in self.lines)
+        used = [line for line in self.lines if line.subscriptions]
+        return all(line.session is not None and line.session.ready for line in used)
 
     @property
     def channels(self) -> dict[str, str]:
@@ -85,9 +88,9 @@ class Link:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hand_on(), name="realtime-handover")
             self._watch.open([wanted.topic for wanted in self._subscriptions], "start", _now())
-            for number, line in enumerate(self.lines):
-                task = tasks.create_task(line.run(), name=f"realtime-line-{number}")
-                self._running.add(task)
+            self._tasks = tasks
+            for line in self.lines:
+                self._start(line)
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -111,8 +114,45 @@ class Link:
 
         await self._handover.run(receive)
 
-    def _placed(self, line: Line, moves: Sequence[Moved], now: float) -> None:
-        """Nothing to do yet: every channel stays where it is."""
+    # Which channel is on which line
+
+    def _line(self, *, is_trial: bool) -> Line:
+        """Return a line of that kind with room for a channel, a new one if need be."""
+        for line in self.lines:
+            if line.is_trial is is_trial and line.has_room:
+                return line
+        line = Line(self._terms, self._intake, self._watch, self._placed, is_trial=is_trial)
+        self.lines.append(line)
+        if self._tasks is not None:
+            self._start(line)
+        return line
+
+    def _start(self, line: Line) -> None:
+        assert self._tasks is not None
+        number = len(self._running)
+        task = self._tasks.create_task(line.run(), name=f"realtime-line-{number}")
+        self._running.append(task)
+
+    def _placed(self, line: Line, moves: Sequence[Moved]) -> None:
+        """
+        Give the channels that moved another line where that is better.
+
+        A join that is refused holds up everything on its socket for five seconds: whoever is
+        refused for good, or again, tries on a socket apart, and comes back once accepted.
+        """
+        for topic in {move.topic for move in moves if move.before is State.JOINING}:
+            channel = line.channel(topic)
+            if channel is None:
+                continue
+            if line.is_trial:
+                if channel.state is State.JOINED:
+                    channel.refusals = 1  # the next one is enough
+                    self._line(is_trial=False).admit(line.release(topic))
+            elif channel.reason.startswith(FULL) and line.fills_up():
+                self._line(is_trial=False).admit(line.release(topic))
+            elif channel.is_doubtful and line.has_others(topic):
+                log.info("channel.isolated", topic=topic)
+                self._line(is_trial=True).admit(line.release(topic))
 
 
 def _now() -> float:

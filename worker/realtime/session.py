@@ -16,7 +16,9 @@ from .channel import (
     is_not_retried,
     is_refused_for_good,
     refusal,
+    weight,
 )
+from .events import PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .protocol import Frame, encode
 
@@ -33,6 +35,8 @@ class Session:
     Call `tick` once `deadline` has come and send what it returns; set `heartbeat.heard` for any
     frame, and give `receive` those that carry no event. `moves` then holds what became of the
     channels, to be taken by the caller.
+
+    On a trial, a channel whose join is accepted does not get further than that.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class Session:
         timing: Timing | None = None,
         pace: Pace | None = None,
         backoff: Callable[[], Iterator[float]] = waits,
+        is_trial: bool = False,
     ) -> None:
+        self._is_trial = is_trial
         self._timing = timing or Timing()
         self._pace = pace or Pace()
         self._token = token
@@ -69,6 +75,11 @@ class Session:
     def ready(self) -> bool:
         """Say whether events flow through every channel."""
         return all(channel.state is State.READY for channel in self._channels.values())
+
+    @property
+    def joined(self) -> int:
+        """How many channels the server has of us."""
+        return sum(channel.state in _JOINED for channel in self._channels.values())
 
     @property
     def has_queued(self) -> bool:
@@ -116,16 +127,19 @@ class Session:
         self.deadline = min(self.deadline, max(now, channel.due))
 
     def release(self, topic: str, now: float) -> Channel:
-        """Let a channel go to another session, where it joins when it would have joined here."""
-        channel = next(c for c in self._channels.values() if c.subscription.topic == topic)
-        del self._channels[channel.wire_topic]
+        """
+        Let a channel go to another session, where it joins when it would have joined here.
+
+        One that is joined leaves here and joins there at once.
+        """
+        channel = self._channels.pop(PREFIX + topic)
         self._left.add(channel.wire_topic)
-        if channel.join_ref is not None and channel.state is not State.WAITING:
+        if channel.state in (State.JOINING, *_JOINED):
             leave = encode(channel.join_ref, self._ref(), channel.wire_topic, "phx_leave", {})
             self.push(leave, now)
-        if channel.state in (State.JOINING, *_JOINED):
             channel.state, channel.due = State.WAITING, now
         channel.join_ref = None
+        self._plan()
         return channel
 
     # Time
@@ -223,13 +237,14 @@ class Session:
         if frame.payload.get("status") != "ok":
             self._refused(channel, refusal(frame.payload.get("response")), now)
             return
-        if channel.subscription.bindings:
+        if channel.subscription.bindings or self._is_trial:
             self._move(channel, State.JOINED, now + timing.subscribed, "joined")
         else:
             self._become_ready(channel, now)
         self._tell_token(channel, now)
 
     def _refused(self, channel: Channel, reason: str, now: float) -> None:
+        channel.refusals += weight(reason)
         if is_refused_for_good(reason):
             self._move(channel, State.REFUSED, now + self._timing.refused, reason)
         else:
@@ -280,6 +295,7 @@ class Session:
     def _become_ready(self, channel: Channel, now: float) -> None:
         if channel.state is not State.READY:
             channel.ready_at = now
+        channel.refusals = 0
         self._move(channel, State.READY, NEVER, "subscribed")
 
     def _overdue(self, channel: Channel, now: float) -> None:
