@@ -8,8 +8,11 @@ import pytest
 import realtime as official
 
 from local.realtime.server import Server
+from tests.support.databases import FreshDatabase
+from tests.support.policies import allow
 from tests.support.sockets import client, token
 from worker.effects import Notice
+from worker.errors import AuthAway
 from worker.outbox import Options, opened
 from worker.realtime.protocol import decode
 
@@ -62,6 +65,24 @@ async def test_a_broadcast_that_is_refused_is_an_error_to_be_tried_again(realtim
     async with opened(["broadcast"], Options(realtime.url, "no-token")) as sinks:
         with pytest.raises(official.RealtimeHTTPError):
             await sinks["broadcast"](notice)
+
+
+async def test_a_signed_in_user_sends_in_their_own_name(
+    realtime: Server, database: FreshDatabase
+) -> None:
+    """A public key may write to no private topic: what it sends there is dropped without a word."""
+    await allow(database, "insert")
+    given: list[str | None] = [None, token("authenticated")]
+    options = Options(realtime.url, token("anon"), lambda: given.pop(0))
+    notice = Notice(uuid4(), "agent", "a-1", "lead-moved", {})
+    async with client(realtime) as page, opened(["broadcast"], options) as sinks:
+        await page.join("realtime:agent:a-1", private=True)
+        with pytest.raises(AuthAway):
+            await sinks["broadcast"](notice)
+        await sinks["broadcast"](notice)
+        heard = decode(await page.hear_bytes())
+
+    assert heard.payload["payload"] == {"notification_id": str(notice.id)}
 
 
 def test_options_do_not_show_their_key() -> None:

@@ -18,10 +18,15 @@ Send: TypeAlias = Callable[[Notice], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a sink may need to know. The key is the service role's, or an `sb_secret_…` one."""
+    """
+    What a sink may need to know. The key is the service role's, or an `sb_secret_…` one.
+
+    Where a user signs in, `user_token` returns their token, None while there is none.
+    """
 
     supabase_url: str = ""
     supabase_key: str = field(default="", repr=False)
+    user_token: Callable[[], str | None] | None = None
 
 
 Opened: TypeAlias = Callable[[Options], AbstractAsyncContextManager[Send]]
