@@ -80,10 +80,12 @@ def _refresh(server: Server, refresh_token: str) -> web.Response:
 
 def _session(server: Server, session: Session) -> web.Response:
     lifetime = int(server.settings.token_lifetime)
+    now = time.time() - server.settings.token_age
     access_token = tokens.issue(
         server.jwt_secret,
         session.user.role,
         lifetime=lifetime,
+        now=now,
         sub=str(session.user.id),
         aud="authenticated",
         email=session.user.email,
@@ -98,7 +100,7 @@ def _session(server: Server, session: Session) -> web.Response:
             "access_token": access_token,
             "token_type": "bearer",
             "expires_in": lifetime,
-            "expires_at": int(time.time()) + lifetime,
+            "expires_at": int(now) + lifetime,
             "refresh_token": refresh_token,
             "user": _profile(session.user),
         },

@@ -55,6 +55,7 @@ class Settings:
     presence_enabled: bool = False  # for every channel, whatever it asks for
 
     token_lifetime: float = 3600.0  # of what sign-in gives out
+    token_age: float = 0.0  # how old it is when given out: Auth's clock is behind Realtime's
     users: tuple[User, ...] = (DEMO_USER,)
     api_keys: Mapping[str, str] = field(default_factory=dict)  # `sb_…` key → role
 

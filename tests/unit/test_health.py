@@ -16,6 +16,7 @@ class Line:
     def __init__(self) -> None:
         self.connected = False
         self.channels = {"changes": "down"}
+        self.token_missing: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -101,6 +102,13 @@ async def test_the_reasons_name_what_is_missing() -> None:
         "channel changes is down",
     ]
     health.database_away = None
+    line.token_missing = "Auth gives no token: ConnectError"
+    assert health.reasons() == [
+        "Auth gives no token: ConnectError",
+        "there is no connection to Realtime",
+        "channel changes is down",
+    ]
+    line.token_missing = None
     line.connected, line.channels = True, {"changes": "joined", "chat": "ready"}
     assert health.reasons() == ["channel changes is joined"]
     line.channels["changes"] = "ready"

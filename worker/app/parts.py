@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Never
 
+from ..auth import Account, SignedIn
 from ..cache import find
 from ..db import Database, migrate
 from ..errors import CommandFailed
@@ -84,10 +85,12 @@ def assemble(settings: Settings, routes: Routes) -> Parts:
     of the pages is taken.
     """
     url, key = settings.secret("supabase_url"), settings.secret("supabase_key")
+    user = signed_in(settings)
     hidden = frozenset(settings.hidden_columns)
     database = open_database(settings)
     caches = find(settings.handlers, settings.records)
-    outbox = Outbox(database, settings.sinks, Options(url, key))
+    user_token = None if user is None else lambda: user.token
+    outbox = Outbox(database, settings.sinks, Options(url, key, user_token))
     unit = UnitOfWork(database, caches, hidden_columns=hidden, committed=outbox.woken.set)
     lane = LiveLane(
         routes,
@@ -103,6 +106,7 @@ def assemble(settings: Settings, routes: Routes) -> Parts:
         subscriptions=subscriptions,
         listener=lane,
         hidden_columns=hidden,
+        credentials=user,
         heartbeat=settings.heartbeat_seconds,
     )
     taken = None if settings.port is None else listening(settings.host, settings.port)
@@ -114,6 +118,20 @@ def assemble(settings: Settings, routes: Routes) -> Parts:
     }
     health = Health(link, database, _missing(settings, database), lane=lane)
     return Parts(database, lane, link, outbox, health, taken, summary)
+
+
+def signed_in(settings: Settings) -> SignedIn | None:
+    """The user whose token joins carry; None where nobody signs in."""
+    if settings.supabase_user_email is None:
+        return None
+    return SignedIn(
+        Account(
+            url=settings.secret("supabase_url"),
+            key=settings.secret("supabase_key"),
+            email=settings.supabase_user_email,
+            password=settings.secret("supabase_user_password"),
+        )
+    )
 
 
 def _missing(settings: Settings, database: Database) -> Missing:

@@ -10,6 +10,7 @@ from ..errors import Status
 from ..replay.record import record
 from ..settings import Settings
 from ..subscription import Subscription
+from .parts import signed_in
 from .stopping import Stop
 
 
@@ -34,6 +35,7 @@ async def record_until(
             key=settings.secret("supabase_key"),
             subscriptions=subscriptions,
             hidden_columns=frozenset(settings.hidden_columns),
+            credentials=signed_in(settings),
             heartbeat=settings.heartbeat_seconds,
         )
     )

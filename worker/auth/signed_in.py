@@ -31,7 +31,7 @@ class SignedIn:
 
     A new sign-in takes the place of a refresh token that Auth does not take any more. All times
     are the event loop's: a clock that differs from the server's does no harm, and a machine that
-    slept is put right by `expired`.
+    slept is put right by `refused`.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class SignedIn:
         """Return when there is a token that is not known to be over."""
         await self._usable.wait()
 
-    def expired(self, token: str | None) -> None:
+    def refused(self, token: str | None, reason: str) -> None:
         """The server does not take this token any more; one that has a successor is old news."""
-        if token is not None and token == self.token:
-            self._lose("the token has expired")
+        if token is not None and token == self.token and not self._wanted.is_set():
+            log.warning("token.refused", reason=reason[:200])
+            self._lose("Realtime does not take the user's token")
             self._wanted.set()
 
     def on_renewed(self, tell: Tell) -> None:
@@ -137,4 +138,5 @@ class SignedIn:
 
 def served(lifetime: float) -> float:
     """Return after how many seconds of a token's lifetime its successor is fetched."""
-    return max(lifetime - min(lifetime * SHARE, MOST_MARGIN), LEAST_LIFE)
+    sure = lifetime - 1  # its `exp` is in whole seconds, counted from a second already begun
+    return max(sure - min(sure * SHARE, MOST_MARGIN), LEAST_LIFE)

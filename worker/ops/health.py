@@ -29,6 +29,8 @@ class Connected(Protocol):
     def ready(self) -> bool: ...
     @property
     def channels(self) -> Mapping[str, str]: ...
+    @property
+    def token_missing(self) -> str | None: ...
 
 
 class Answering(Protocol):
@@ -89,6 +91,8 @@ class Health:
             names = ", ".join(self.migrations_missing)
             found.append(f"migrations are missing: {names} (python -m worker migrate)")
         if not self.link.ready:
+            if self.link.token_missing is not None:
+                found.append(self.link.token_missing)
             if not self.link.connected:
                 found.append("there is no connection to Realtime")
             found += [

@@ -160,6 +160,31 @@ def is_refused_for_good(reason: str) -> bool:
     return reason.startswith(_REFUSED_FOR_GOOD)
 
 
+# What is said of a token that is not taken: refusing a join, or before closing the channel.
+_ABOUT_TOKEN = (
+    "InvalidJWTToken",
+    "MalformedJWT",
+    "JwtSign",
+    "Token has expired",
+    "Token expiration time",
+    "Fields `role` and `exp`",
+    "The token provided is not a valid JWT",
+    "Failed to generate JWT signer",
+    "Failed to validate JWT signature",
+)
+
+
+def is_about_token(reason: str) -> bool:
+    """Say whether a channel is refused or closed for the token it has."""
+    return reason.startswith(_ABOUT_TOKEN)
+
+
+def refuses_token(move: Moved) -> bool:
+    """Say whether this is the moment in which the channel's token was refused."""
+    is_answer = move.before is State.JOINING and move.now in (State.WAITING, State.REFUSED)
+    return (is_answer or move.now is State.DEGRADED) and is_about_token(move.reason)
+
+
 def is_not_retried(message: str) -> bool:
     """Say whether the server leaves it at this error about `postgres_changes`."""
     return message.startswith(_NOT_RETRIED)

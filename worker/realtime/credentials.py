@@ -28,7 +28,7 @@ class Credentials(Protocol):
     async def opened(self) -> None:
         """Return when there is a token, or none is needed."""
 
-    def expired(self, token: str | None) -> None:
+    def refused(self, token: str | None, reason: str) -> None:
         """The server does not take this token any more: fetch its successor now."""
 
     def on_renewed(self, tell: Callable[[str | None], None]) -> None:
@@ -51,11 +51,15 @@ class Key:
         self.token = None if key.startswith("sb_") else key
         self.missing: str | None = None
 
-    def expired(self) -> None:
-        """The server says so."""
-        if self.missing is None:
+    def refused(self, reason: str) -> None:
+        """The server does not take it; other reasons than its age are said with the refusal."""
+        if "has expired" in reason and self.missing is None:
             self.missing = "SUPABASE_KEY has expired"
             log.error("key.expired")
+
+    def accepted(self) -> None:
+        """The server takes it."""
+        self.missing = None
 
 
 class KeyAlone:
@@ -75,9 +79,9 @@ class KeyAlone:
     async def opened(self) -> None:
         """Nothing to wait for."""
 
-    def expired(self, token: str | None) -> None:
+    def refused(self, token: str | None, reason: str) -> None:
         """A token that is the key has no successor."""
-        self._key.expired()
+        self._key.refused(reason)
 
     def on_renewed(self, tell: Callable[[str | None], None]) -> None:
         """It never is."""

@@ -10,8 +10,10 @@ from typing import Never
 import structlog
 
 from .. import metrics
+from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
-from .channel import Channel, Moved, Pace, Timing
+from .channel import Channel, Moved, Pace, Timing, is_about_token, refuses_token
+from .credentials import Credentials, Key
 from .intake import Intake
 from .session import MOST_CHANNELS, Session
 from .socket import LOST, Address, leave, opened, ours, send
@@ -28,6 +30,8 @@ class Terms:
     """What all lines have in common."""
 
     address: Address
+    key: Key
+    credentials: Credentials
     timing: Timing
     pace: Pace
     backoff: Callable[[], Iterator[float]]
@@ -130,11 +134,12 @@ class Line:
         pauses = self._terms.backoff()
         while True:
             await self._is_wanted.wait()  # the server drops sockets without channels
+            await self._terms.credentials.opened()
             self._is_healthy = False
             try:
                 await self._connect()
             except LOST as error:
-                lost = ours(error, self._terms.address.host)
+                lost = self._named(error)
             else:
                 continue
             # Being accepted proves nothing: a server that accepts and hangs up must not
@@ -145,13 +150,19 @@ class Line:
             self._watch.lost(lost, self._terms.address.host, pause)
             await self._terms.sleep(pause)
 
+    def _named(self, error: Exception) -> ConnectionLost:
+        lost = ours(error, self._terms.address.host)
+        if isinstance(lost, HandshakeRefused) and is_about_token(lost.reason):
+            self._terms.key.refused(lost.reason)
+        return lost
+
     def _session(self) -> Session:
         terms = self._terms
         arriving, self._arriving = self._arriving, []
         moved = {channel.subscription.topic for channel in arriving}
         session = Session(
             [wanted for topic, wanted in self.subscriptions.items() if topic not in moved],
-            token=terms.address.token,
+            token=terms.credentials.token,
             now=_now(),
             timing=terms.timing,
             pace=terms.pace,
@@ -167,6 +178,7 @@ class Line:
         self.session = session = self._session()  # not before: channels may come meanwhile
         metrics.connections_opened.inc()
         log.info("connection.opened", host=self._terms.address.host)
+        self._terms.key.accepted()
         try:
             await self._converse(connection, session)
         except LOST:
@@ -223,6 +235,9 @@ class Line:
 
     def _look(self, session: Session, now: float) -> None:
         moves = self._watch.moved(session, now)
+        for move in filter(refuses_token, moves):
+            token = session.channels[move.topic].token
+            self._terms.credentials.refused(token, move.reason)
         if moves:
             self._placed(self, moves)
 

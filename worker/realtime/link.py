@@ -14,6 +14,7 @@ from ..backoff import waits
 from ..event import Event, Gap
 from ..subscription import Subscription
 from .channel import FULL, Moved, Pace, State, Timing
+from .credentials import Credentials, Key, KeyAlone
 from .events import Decoder
 from .handover import Handover
 from .intake import Intake
@@ -30,7 +31,8 @@ class Link:
     """
     The connection to Realtime: as many lines as its channels need, through all reconnections.
 
-    `tap` sees every raw frame, and every gap that closes, in the order they happen.
+    Joins carry the key, or the token of the `credentials`. `tap` sees every raw frame, and every
+    gap that closes, in the order they happen.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Link:
         subscriptions: Sequence[Subscription],
         listener: Listener,
         hidden_columns: frozenset[str],
+        credentials: Credentials | None = None,
         heartbeat: float = 25.0,
         tap: Callable[[bytes | Gap], None] | None = None,
         timing: Timing | None = None,
@@ -48,7 +51,11 @@ class Link:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         timing = timing or Timing(heartbeat=heartbeat, silence=min(20.0, heartbeat * 0.8))
-        self._terms = Terms(Address.of(url, key), timing, Pace(), backoff, sleep)
+        self._key = Key(key)
+        self._credentials = credentials or KeyAlone(self._key)
+        self._credentials.on_renewed(self._renewed)
+        address = Address.of(url, key)
+        self._terms = Terms(address, self._key, self._credentials, timing, Pace(), backoff, sleep)
         self._subscriptions = tuple(subscriptions)
         self._listener = listener
         self._handover = Handover()
@@ -83,10 +90,16 @@ class Link:
                 states.update((topic, channel.state.value) for topic, channel in of_line)
         return states
 
+    @property
+    def token_missing(self) -> str | None:
+        """Why the server takes no token of ours; None while it does."""
+        return self._key.missing or self._credentials.missing
+
     async def run(self) -> Never:
         """Connect, for ever. Cancelled to stop: leaves politely, within a second."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hand_on(), name="realtime-handover")
+            tasks.create_task(self._credentials.run(), name="realtime-credentials")
             self._watch.open([wanted.topic for wanted in self._subscriptions], "start", _now())
             self._tasks = tasks
             for line in self.lines:
@@ -113,6 +126,12 @@ class Link:
             await self._listener.receive(event, size)
 
         await self._handover.run(receive)
+
+    def _renewed(self, token: str | None) -> None:
+        for line in self.lines:
+            if line.session is not None:
+                line.session.renew(token, _now())
+                line.wake()
 
     # Which channel is on which line
 

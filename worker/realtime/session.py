@@ -13,6 +13,7 @@ from .channel import (
     Pace,
     State,
     Timing,
+    is_about_token,
     is_not_retried,
     is_refused_for_good,
     refusal,
@@ -97,11 +98,22 @@ class Session:
     # What others ask of it
 
     def renew(self, token: str | None, now: float) -> None:
-        """Join with this token from now on, and tell it to each channel that is joined."""
+        """
+        Join with this token from now on, and tell it to each channel that is joined.
+
+        Those that were refused for the token before join at once.
+        """
+        if token == self._token:
+            return
         self._token = token
         for channel in self._channels.values():
             if channel.state in _JOINED:
                 self._tell_token(channel, now)
+            elif channel.state is State.WAITING and is_about_token(channel.reason):
+                channel.due = now
+            elif channel.state is State.REFUSED and is_about_token(channel.reason):
+                self._move(channel, State.WAITING, now, channel.reason)
+        self._plan()
 
     def rejoin(self, now: float, reason: str, *, changes_only: bool) -> None:
         """

@@ -34,7 +34,6 @@ class Address:
 
     host: str
     url: str
-    token: str | None  # what goes into joins; a `sb_…` key is none, the gateway exchanges it
     is_local: bool
 
     @classmethod
@@ -54,7 +53,6 @@ class Address:
         return cls(
             host=parts.netloc.rpartition("@")[2],
             url=f"{scheme}://{parts.netloc}{path}?{query}",
-            token=None if key.startswith("sb_") else key,
             is_local=parts.hostname in ("127.0.0.1", "localhost", "::1"),
         )
 

@@ -14,6 +14,7 @@ import structlog
 from ..errors import CommandFailed
 from ..event import Event, Gap
 from ..hidden import Hidden
+from ..realtime.credentials import Credentials
 from ..realtime.link import Link
 from ..subscription import Subscription
 from .recording import frame_line, gap_line, header
@@ -64,6 +65,7 @@ async def record(
     key: str,
     subscriptions: Sequence[Subscription],
     hidden_columns: frozenset[str],
+    credentials: Credentials | None = None,
     heartbeat: float = 25.0,
 ) -> int:
     """
@@ -81,6 +83,7 @@ async def record(
             subscriptions=subscriptions,
             listener=recorder,
             hidden_columns=hidden_columns,
+            credentials=credentials,
             heartbeat=heartbeat,
             tap=recorder.hear,
         )

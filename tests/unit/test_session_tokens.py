@@ -1,0 +1,94 @@
+"""What does a session make of a token that is not taken?"""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.realtime.channel import State, refuses_token
+from worker.subscription import Subscription
+
+from .test_session import LEADS, ROOM, Server, session, state
+
+EXPIRED = "InvalidJWTToken: Token has expired 3 seconds ago"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        EXPIRED,
+        "InvalidJWTToken: Fields `role` and `exp` are required in JWT",
+        "MalformedJWT: The token provided is not a valid JWT",
+        "JwtSignatureError: Failed to validate JWT signature",
+        "JwtSignerError: Failed to generate JWT signer for key ID (kid) 7",
+    ],
+)
+def test_a_channel_refused_for_its_token_joins_at_once_with_the_next(reason: str) -> None:
+    it = session(LEADS)
+    server = Server(it)
+    server.tick(0)
+    server.refuse("leads", {"reason": reason}, 0)
+    assert [refuses_token(move) for move in it.moves] == [False, True]
+    it.moves.clear()
+
+    it.renew("newer", 0.5)
+
+    assert it.deadline == 0.5
+    assert server.tick(0.5) == ["phx_join"]
+    assert server.sent[-1][4]["access_token"] == "newer"
+    assert not any(refuses_token(move) for move in it.moves), "it was said before"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Token has expired 3 seconds ago",
+        "Fields `role` and `exp` are required in JWT",
+        "The token provided is not a valid JWT",
+        "Failed to generate JWT signer for key ID (kid) 7",
+    ],
+)
+def test_a_token_that_ends_a_channel_is_told_of_once(message: str) -> None:
+    it = session(ROOM)
+    server = Server(it)
+    server.make_ready("room", now=0)
+    it.moves.clear()
+
+    server.system("room", message, 5, extension="system", status="error")
+    server.say("phx_close", "room", {}, 5)
+
+    assert [move.now for move in it.moves] == [State.DEGRADED, State.WAITING]
+    assert [refuses_token(move) for move in it.moves] == [True, False]
+    it.renew("newer", 5.1)
+    assert server.tick(5.1) == ["phx_join"]
+
+
+def test_a_token_that_came_before_the_close_is_joined_with() -> None:
+    it = session(ROOM)
+    server = Server(it)
+    server.make_ready("room", now=0)
+    message = "Token has expired 0 seconds ago"
+    server.system("room", message, 5, extension="system", status="error")
+    it.renew("newer", 5)
+    it.moves.clear()
+
+    server.say("phx_close", "room", {}, 5.1)
+    server.tick(7)
+
+    assert server.sent[-1][3] == "phx_join"
+    assert server.sent[-1][4]["access_token"] == "newer"
+    assert not any(refuses_token(move) for move in it.moves), "the new one was not refused"
+
+
+def test_what_is_refused_for_other_reasons_is_not_asked_for_again_by_a_new_token() -> None:
+    forbidden, busy = Subscription("forbidden", private=True), Subscription("busy")
+    it = session(forbidden, busy)
+    server = Server(it)
+    server.tick(0)
+    server.refuse("forbidden", {"reason": "PrivateOnly: This project …"}, 0)
+    server.refuse("busy", {"reason": "InitializingProjectConnection: …"}, 0)
+    assert not any(refuses_token(move) for move in it.moves)
+
+    it.renew("newer", 0.5)
+
+    assert server.tick(0.5) == []
+    assert (state(it, "forbidden"), state(it, "busy")) == (State.REFUSED, State.WAITING)
