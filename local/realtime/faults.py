@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import structlog
 
 from local.realtime import acts
+from local.realtime.changes.payload import NO_KEY, TOO_LARGE, UNAUTHORIZED
 from local.realtime.refusals import (
     FATAL_MESSAGES,
     HANDSHAKE_REFUSALS,
@@ -25,6 +27,7 @@ REFUSED_HANDSHAKE = one_of("refusal of a handshake", HANDSHAKE_REFUSALS)
 REFUSED_JOIN = one_of("reason", {reason: reason for reason in JOIN_REASONS})
 FATAL = one_of("fatal message", {message: message for message in FATAL_MESSAGES})
 MALFORMED = one_of("form", {name: name for name in acts.MALFORMED})
+CHANGE_ERROR = one_of("code", {"413": TOO_LARGE, "401": UNAUTHORIZED, "400": NO_KEY})
 FAILURE = one_of("message", {text: text for text in PASSING_FAILURES})
 
 
@@ -54,6 +57,9 @@ class Faults(Switched):
         REFUSED_HANDSHAKE, "Error connecting to Realtime",
         "who wants to connect gets the HTTP status that belongs to this message",
     )  # fmt: skip
+    dns = Switch(
+        ON, "on", "the name in the address that is printed does not resolve", when="at start"
+    )
     slow_reader = Switch(
         SECONDS, "30", "as if the client read nothing: after so long with a frame unsent it is cut"
     )
@@ -105,6 +111,10 @@ class Faults(Switched):
         ON, "on", "subscriptions die without a word; only a rejoin or a new token brings them back",
         when="once", strike=acts.lose_changes,
     )  # fmt: skip
+    change_error = Switch(
+        CHANGE_ERROR, "413",
+        "each change has this error: too large (413), no right (401), no primary key (400)",
+    )  # fmt: skip
     failed_subscription = Switch(
         FAILURE, '{:error, "Too many database timeouts"}',
         "subscriptions fail with this message and are made again some seconds later",
@@ -150,3 +160,11 @@ class Faults(Switched):
         """Wait while everything is frozen."""
         while self.freeze:
             await self.change()
+
+    async def join_delay(self) -> None:
+        """Wait as long as joins are to be late, and no longer when that is taken back."""
+        if self.late_joins is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.late_joins):
+                    while self.late_joins is not None:
+                        await self.change()

@@ -28,7 +28,7 @@ async def join_channel(connection: Connection, message: Inbound) -> dict[str, An
     """
     join = read_join(message.payload, message.topic.removeprefix("realtime:"))
     _check(connection, message, join)
-    await asyncio.sleep(connection.server.faults.late_joins or 0)
+    await connection.server.faults.join_delay()
     token = join.token or connection.token
     channel = Channel(connection, message, join, token, _claims(connection, token))
     try:

@@ -59,6 +59,7 @@ class Server:
             message_inserted=lambda row: tell_stored(self, row),
             publication_changed=self._subscribe_all,
             publication_check=settings.publication_check,
+            error=lambda: self.faults.change_error,
         )
         self._tasks: asyncio.TaskGroup
 

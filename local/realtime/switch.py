@@ -24,10 +24,15 @@ class BadValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[V]):
-    """A type of values. `read` makes one of a text or raises BadValue; `allowed` names them all."""
+    """
+    A type of values. `read` makes one of a text or raises BadValue; `show` is the way back.
+
+    `allowed` are all the texts there are; none where they cannot be counted.
+    """
 
     name: str
     read: Callable[[str], V]
+    show: Callable[[V], str] = str
     allowed: tuple[str, ...] = ()
 
 
@@ -103,7 +108,7 @@ class Switched:
     def shown(self, name: str) -> str | None:
         """The value as text, as `throw` takes it; None while it is off."""
         value = self.values.get(name)
-        return "on" if value is True else None if value is None else str(value)
+        return None if value is None else self._named(name).kind.show(value)
 
     def _named(self, name: str) -> Switch[Any]:
         switches = self.switches()
@@ -144,7 +149,10 @@ def one_of(name: str, allowed: Mapping[str, V]) -> Kind[V]:
         except KeyError:
             raise BadValue(f"{text} is none of: {' | '.join(allowed)}") from None
 
-    return Kind(name, read, tuple(allowed))
+    def show(value: V) -> str:
+        return next((text for text, known in allowed.items() if known == value), str(value))
+
+    return Kind(name, read, show, tuple(allowed))
 
 
 def _on(text: str) -> bool:
@@ -177,7 +185,7 @@ def _chance(text: str) -> Chance:
     return Chance(_number(probability), int(seed or "1"))
 
 
-ON = Kind("on", _on)
-SECONDS = Kind("seconds", _number)
+ON = Kind("on", _on, lambda _: "on")
+SECONDS = Kind("seconds", _number, lambda value: f"{value:g}")
 BYTES = Kind("bytes", _bytes)
 CHANCE = Kind("probability[@seed]", _chance)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import asyncpg
 import pytest
@@ -12,33 +11,14 @@ import pytest_asyncio
 
 from local.realtime.server import Server
 from tests.support.databases import FreshDatabase
-from tests.support.policies import admin
-from tests.support.sockets import Client, Heard, client, served, token
-
-ROOM = "realtime:room"
-LEADS = {"event": "*", "schema": "public", "table": "leads"}
-SUBSCRIBED = {
-    "extension": "postgres_changes",
-    "status": "ok",
-    "message": "Subscribed to PostgreSQL",
-    "channel": "room",
-}
+from tests.support.sockets import Heard, client, served, token
+from tests.support.subscribing import LEADS, ROOM, SUBSCRIBED, leads_table, subscribed
 
 
 @pytest_asyncio.fixture
 async def table(database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to a database with a published table `leads`."""
-    async with admin(database) as connection:
-        await connection.execute("create table leads (id bigint primary key, status text)")
-        await connection.execute("alter publication supabase_realtime add table leads")
+    async with leads_table(database) as connection:
         yield connection
-
-
-async def subscribed(one: Client, *bindings: object, **config: Any) -> list[int]:
-    """Join with these bindings, wait until changes flow; return the numbers of the bindings."""
-    answer = await one.join(ROOM, postgres_changes=list(bindings), **config)
-    await one.event("system")
-    return [binding["id"] for binding in answer.payload["response"]["postgres_changes"]]
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])

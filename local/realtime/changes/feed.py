@@ -13,6 +13,7 @@ import structlog
 
 from local.realtime.changes.matching import Deliver, Delivery, Subscription, by_subscriber, match
 from local.realtime.changes.messages import is_message, message
+from local.realtime.changes.payload import spoiled
 from local.realtime.changes.pgoutput import Changed, Reader, Relation
 from local.realtime.changes.relations import Table, look_up
 from local.realtime.changes.sessions import ERRORS, connected, is_lost
@@ -39,6 +40,8 @@ class ChangeFeed:
     A subscription is to the tables published when it was made. Every `publication_check` seconds
     it is looked whether others are; then all subscriptions get what they would get now and
     `publication_changed` is called (the real server makes everybody subscribe again).
+
+    `error` names the error that each row is to have just now, whatever it is; None for none.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class ChangeFeed:
         message_inserted: Callable[[Mapping[str, Any]], None],
         publication_changed: Callable[[], None] | None = None,
         publication_check: float = PUBLICATION_CHECK,
+        error: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._admin_url = admin_url
         self._message_inserted = message_inserted
         self._publication_changed = publication_changed
         self._publication_check = publication_check
+        self._error = error
         self._published: frozenset[int] = frozenset()
         self._subscriptions: dict[Hashable, list[Subscription]] = {}
         self._reader = Reader()
@@ -152,6 +157,8 @@ class ChangeFeed:
         found: list[list[Delivery]] = [[] for _ in changes]
         if table is not None and wanted:
             rows = await encode(connection, table, [changes[at] for at in wanted])
+            if (error := self._error()) is not None:
+                rows = [spoiled(row, error) for row in rows]
             matches = await match(connection, table, rows, waiting)
             for at, deliveries in zip(wanted, matches, strict=True):
                 found[at] = deliveries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from local.realtime.changes.pgoutput import UNCHANGED, Values
@@ -18,6 +18,11 @@ KEPT_WHEN_TOO_LARGE = 64  # bytes of JSON text
 
 Select = tuple[str, ...] | None
 Place = tuple[int, str]  # position of a column in the relation, `"its name":`
+
+
+def spoiled(row: Encoded, error: str) -> Encoded:
+    """The row as if it were too large, or as if that error forbade it to everybody."""
+    return replace(row, too_large=True) if error == TOO_LARGE else replace(row, error=error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ def refused(table: Table, row: Encoded, readable: frozenset[str]) -> str | None:
     """Why nobody of a role gets the row itself; a DELETE is never refused."""
     if row.columns is None:
         return None
+    if row.error is not None:
+        return row.error
     keys = [
         column.name
         for column, value in zip(table.relation.columns, row.columns, strict=True)

@@ -23,7 +23,7 @@ class Encoded:
     A changed row, its values as JSON text, one for each column of the relation.
 
     None is SQL NULL; UNCHANGED means that wal2json has no such column in that part. `columns` is
-    the new row, `identity` what tells which row it was.
+    the new row, `identity` what tells which row it was. Nobody may see one with an `error`.
     """
 
     action: str
@@ -31,6 +31,7 @@ class Encoded:
     columns: Values | None
     identity: Values | None
     too_large: bool
+    error: str | None = None
 
 
 async def encode(
