@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,9 @@ import pytest
 import pytest_asyncio
 
 from tests.support.databases import FreshDatabase
+from tests.support.goldens import emptied, exact
 
 GOLDENS = Path(__file__).with_name("goldens")
-
-
-def exact(text: str) -> Any:
-    """JSON with its numbers as they were written: 12.50 is not 12.5, and 2^53+1 is itself."""
-    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
 def known_differences() -> dict[str, str]:
@@ -32,11 +27,12 @@ CASES = [exact(line) for line in (GOLDENS / "broadcast_changes.jsonl").read_text
 KNOWN = known_differences()
 
 
-@pytest_asyncio.fixture
-async def session(database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database.admin_url)
+@pytest_asyncio.fixture(loop_scope="session")
+async def session(golden_database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(golden_database.admin_url)
     yield connection
     await connection.close()
+    await emptied(golden_database)
 
 
 async def outcome(session: asyncpg.Connection, case: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +70,7 @@ def written(value: Any) -> str:
     return json.dumps(value, default=lambda number: {"number": str(number)}, sort_keys=True)
 
 
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 async def test_a_message_is_stored_as_by_the_real_server(
     case: dict[str, Any], session: asyncpg.Connection

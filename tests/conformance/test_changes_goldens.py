@@ -8,10 +8,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from local.database import prepare
-from local.postgres import Cluster
 from tests.support.changes import Listener, listening
-from tests.support.databases import FreshDatabase, cloned
+from tests.support.databases import FreshDatabase
 from tests.support.goldens import (
     Case,
     Outcome,
@@ -28,13 +26,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CASES = [*cases("postgres_changes.jsonl"), *cases("filters.jsonl")]
 KNOWN = known_differences()
 OUTCOMES: dict[str, Outcome] = {}  # alike cases are run together, by the first that is asked for
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def golden_database(cluster: Cluster, prepared_template: str) -> AsyncIterator[FreshDatabase]:
-    """One for all cases, emptied after each: copying one takes longer than a case."""
-    async with cloned(cluster, prepared_template) as database:
-        yield database
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -56,9 +47,8 @@ async def outcome(case: Case, database: FreshDatabase, listener: Listener) -> Ou
         finally:
             for one in alike(case, CASES):
                 await listener.feed.unsubscribe(one.name)
-            await emptied(session)
             await session.close()
-            await prepare(database.admin_url)
+            await emptied(database)
         OUTCOMES.update(ran)
     return OUTCOMES[case.name]
 

@@ -13,10 +13,8 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
-from local.database import prepare
-from local.postgres import Cluster
 from local.realtime.server import Server
-from tests.support.databases import FreshDatabase, cloned
+from tests.support.databases import FreshDatabase
 from tests.support.goldens import (
     CLAIMS,
     FOLDER,
@@ -108,13 +106,6 @@ class Subscriber:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def golden_database(cluster: Cluster, prepared_template: str) -> AsyncIterator[FreshDatabase]:
-    """One for all cases, emptied after each: copying one takes longer than a case."""
-    async with cloned(cluster, prepared_template) as database:
-        yield database
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def golden_server(golden_database: FreshDatabase) -> AsyncIterator[Server]:
     async with served(golden_database) as server:
         yield server
@@ -133,9 +124,8 @@ async def outcome(case: Case, database: FreshDatabase, server: Server) -> Outcom
                     lambda: subscriber.heard(session),
                 )
         finally:
-            await emptied(session)
             await session.close()
-            await prepare(database.admin_url)
+            await emptied(database)
         OUTCOMES.update(ran)
     return OUTCOMES[case.name]
 
@@ -194,9 +184,8 @@ async def test_a_subscriber_hears_what_the_database_sent(
             await session.execute(MARK, mark)
             heard = await broadcasts(socket, until=mark)
     finally:
-        await emptied(session)
         await session.close()
-        await prepare(golden_database.admin_url)
+        await emptied(golden_database)
 
     sent = [[one["topic"], one["event"], one["payload"]] for one in wanted]
     assert written(heard) == written(sent)

@@ -12,6 +12,9 @@ from typing import Any
 
 import asyncpg
 
+from local.database import prepare
+from tests.support.databases import FreshDatabase
+
 FOLDER = Path(__file__).parents[1] / "conformance" / "goldens"
 KNOWN_DIFFERENCES = Path(__file__).parents[1] / "conformance" / "known-differences.txt"
 
@@ -96,16 +99,22 @@ begin
         execute format('drop schema %I cascade', schema);
     end loop;
     create schema public;
+    truncate realtime.messages;
     drop publication if exists supabase_realtime;
 end
 $$
 """
 
 
-async def emptied(connection: asyncpg.Connection) -> None:
-    """Drop what a case made; `prepare` then brings back what Supabase has."""
-    await connection.execute("rollback; set client_min_messages = warning")
-    await connection.execute(EMPTY)
+async def emptied(database: FreshDatabase) -> None:
+    """Drop what a case made and bring back what Supabase has."""
+    connection = await asyncpg.connect(database.admin_url)
+    try:
+        await connection.execute("set client_min_messages = warning")
+        await connection.execute(EMPTY)
+    finally:
+        await connection.close()
+    await prepare(database.admin_url)
 
 
 async def execute(connection: asyncpg.Connection, statements: Sequence[str]) -> None:
