@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from worker.realtime.channel import State, refuses_token
@@ -77,6 +78,32 @@ def test_a_token_that_came_before_the_close_is_joined_with() -> None:
     assert server.sent[-1][3] == "phx_join"
     assert server.sent[-1][4]["access_token"] == "newer"
     assert not any(refuses_token(move) for move in it.moves), "the new one was not refused"
+
+
+def test_a_channel_refused_for_its_token_comes_to_a_line_that_has_the_next() -> None:
+    """Where the token was renewed while the channel was on its way."""
+    here, there = session(LEADS), session(ROOM)
+    server = Server(here)
+    server.tick(0)
+    server.refuse("leads", {"reason": "JwtSignatureError: …"}, 0)
+    there.renew("newer", 0.5)
+
+    there.admit(here.release("leads", 0.6), 1)
+
+    assert there.deadline <= 1
+    assert [frame[2:] for frame in map(orjson.loads, there.tick(1))][-1][0] == "realtime:leads"
+
+
+def test_a_token_that_is_refused_again_and_again_makes_no_channel_doubtful() -> None:
+    it = session(LEADS)
+    server = Server(it)
+    server.tick(0)
+    for attempt in range(3):
+        server.refuse("leads", {"reason": "JwtSignatureError: …"}, 0)
+        it.renew(f"newer {attempt}", 0)
+        assert server.tick(0) == ["phx_join"]
+
+    assert not it.channels["leads"].is_doubtful
 
 
 def test_what_is_refused_for_other_reasons_is_not_asked_for_again_by_a_new_token() -> None:

@@ -148,9 +148,9 @@ def weight(reason: str) -> int:
     """
     Say how much a refusal tells of the channel itself.
 
-    One is an accident, two are not. An expired token and a full socket tell nothing of it.
+    One is an accident, two are not. The token and a full socket tell nothing of it.
     """
-    if reason.startswith(("InvalidJWTToken: Token has expired", FULL)):
+    if is_about_token(reason) or reason.startswith(FULL):
         return 0
     return 2 if is_refused_for_good(reason) else 1
 

@@ -109,10 +109,8 @@ class Session:
         for channel in self._channels.values():
             if channel.state in _JOINED:
                 self._tell_token(channel, now)
-            elif channel.state is State.WAITING and is_about_token(channel.reason):
-                channel.due = now
-            elif channel.state is State.REFUSED and is_about_token(channel.reason):
-                self._move(channel, State.WAITING, now, channel.reason)
+            else:
+                self._join_with_newer(channel, now)
         self._plan()
 
     def rejoin(self, now: float, reason: str, *, changes_only: bool) -> None:
@@ -136,6 +134,7 @@ class Session:
         """Take in a channel that no other session has."""
         self._left.discard(channel.wire_topic)
         self._channels[channel.wire_topic] = channel
+        self._join_with_newer(channel, now)
         self.deadline = min(self.deadline, max(now, channel.due))
 
     def release(self, topic: str, now: float) -> Channel:
@@ -261,6 +260,15 @@ class Session:
             self._move(channel, State.REFUSED, now + self._timing.refused, reason)
         else:
             self._rejoin_later(channel, now, reason)
+
+    def _join_with_newer(self, channel: Channel, now: float) -> None:
+        """What was refused for a token that has a successor need not wait."""
+        if not is_about_token(channel.reason) or channel.token == self._token:
+            return
+        if channel.state is State.WAITING:
+            channel.due = now
+        elif channel.state is State.REFUSED:
+            self._move(channel, State.WAITING, now, channel.reason)
 
     def _tell_token(self, channel: Channel, now: float) -> None:
         """The server says `Subscribed to PostgreSQL` once more for a new token: no gap."""
