@@ -49,7 +49,7 @@ class Watch:
         handover: Handover,
         tap: Callable[[bytes | Gap], None] | None,
     ) -> None:
-        self._topics = tuple(wanted.topic for wanted in subscriptions)
+        self._topics = frozenset(wanted.topic for wanted in subscriptions)
         self._ready: set[str] = set()
         self._gaps = Gaps(subscriptions)
         self._listener = listener
@@ -73,18 +73,35 @@ class Watch:
             return []
         moves, session.moves = session.moves, []
         for move in moves:
+            if move.topic not in self._topics:
+                continue  # a canary's: nothing can be missed there
             self._say(move)
             if move.now is not State.READY:
                 if move.before is State.READY:
                     is_gone = move.now is State.WAITING
                     self._open([move.topic], "channel lost" if is_gone else "changes stopped", now)
             elif move.before is State.READY:
-                self._blink("subscribed again", self._gaps.scope([move.topic]), now)
+                self._blink("subscribed again", self._gaps.scope([move.topic]), now, now)
             else:
                 self._close(move.topic, now)
             self._count(move)
         metrics.channels_ready.set(len(self._ready))
         return moves
+
+    def doubt(self, topics: Collection[str], holder: str, since: float) -> None:
+        """Nothing proves that events of these came since then: open gaps, and keep them open."""
+        self._open(topics, "no canary beat", since)
+        self._gaps.hold(topics, holder)
+
+    def trust(self, holder: str, now: float) -> None:
+        """What this holder doubted comes again: close the gaps of what is ready."""
+        for topic in self._gaps.let_go(holder):
+            if topic in self._ready:
+                self._close(topic, now)
+
+    def suspect(self, topics: Iterable[str], reason: str, since: float, now: float) -> None:
+        """Some events of these may be lost since then, and it is over."""
+        self._blink(reason, self._gaps.scope(topics), since, now)
 
     def lost(self, lost: ConnectionLost, host: str, pause: float) -> None:
         """Say why there is no connection, and after how many seconds the next is tried."""
@@ -107,20 +124,20 @@ class Watch:
         if self._is_news("frame.unreadable", kind):
             log.error("frame.unreadable", kind=kind)
         if topic is None:
-            self._blink("frame unreadable", self._gaps.scope(self._topics), now)
+            self._blink("frame unreadable", self._gaps.scope(self._topics), now, now)
         elif event in CARRIERS:
             scope = self._gaps.scope([topic.removeprefix(PREFIX)])
             if scope.topics:
                 is_change = event == "postgres_changes"
                 tables = scope.tables if is_change else frozenset[str]()
-                self._blink("frame unreadable", Scope(tables, scope.topics), now)
+                self._blink("frame unreadable", Scope(tables, scope.topics), now, now)
 
     def withheld(self, change: Withheld, now: float) -> None:
         """A row changed and we cannot know which: what is known of the table may be old."""
         metrics.changes_withheld.labels(change.table).inc()
         if self._is_news(change.table, change.error):
             log.error("change.withheld", table=change.table, reason=change.error)
-        self._blink("change withheld", Scope(frozenset({change.table}), frozenset()), now)
+        self._blink("change withheld", Scope(frozenset({change.table}), frozenset()), now, now)
 
     def handing_on(self, gap: Gap) -> None:
         """What is missed from here on is not covered by this gap any more."""
@@ -158,13 +175,13 @@ class Watch:
             metrics.gaps_open.set(len(self._gaps))
             self._over(closed)
 
-    def _blink(self, reason: str, scope: Scope, now: float) -> None:
+    def _blink(self, reason: str, scope: Scope, since: float, now: float) -> None:
         """Open a gap and close it at once: something was missed and it is over."""
         if (reason, scope) in self._blinks:
             return  # one that was not handed on yet covers this, too
         self._blinks.add((reason, scope))
         self._tell(reason, scope)
-        self._over(gap(reason, scope, now, now))
+        self._over(gap(reason, scope, since, now))
 
     def _tell(self, reason: str, scope: Scope) -> None:
         tables, topics = sorted(scope.tables), sorted(scope.topics)
