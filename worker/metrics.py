@@ -20,6 +20,12 @@ connections_lost = Counter("tidemark_connections_lost", "Connections to Realtime
 heartbeat_seconds = Histogram(
     "tidemark_heartbeat_seconds", "Heartbeat sent to its answer", buckets=_SECONDS
 )
+canary_seconds = Histogram(
+    "tidemark_canary_seconds", "A beat begun to its coming back", ["kind"], buckets=_SECONDS
+)
+canary_missed = Counter(
+    "tidemark_canary_missed", "Beats that did not come back, by remedy", ["kind", "remedy"]
+)
 channels_ready = Gauge("tidemark_channels_ready", "Channels through which events flow")
 gaps_open = Gauge("tidemark_gaps_open", "Gaps not yet closed")
 gaps_closed = Counter("tidemark_gaps_closed", "Gaps closed, by reason", ["reason"])

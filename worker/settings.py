@@ -30,6 +30,7 @@ def _listed(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Ways = Annotated[tuple[Literal["changes", "broadcast"], ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -91,6 +92,15 @@ class Settings(BaseSettings):
     batch_size: int = Field(500, ge=1, description="events in one transaction at most")
     heartbeat_seconds: float = Field(
         25.0, gt=0, le=55, description="between heartbeats; Realtime hangs up after 60"
+    )
+    canary_seconds: float = Field(
+        30.0, ge=0, le=3600, description="between beats that have to come back; 0: there are none"
+    )
+    canary_patience_seconds: float = Field(
+        20.0, gt=0, le=3600, description="for a beat to come back before another one is tried"
+    )
+    canaries: Ways = Field(
+        ("changes", "broadcast"), description="which ways are watched: changes, broadcast"
     )
     drain_seconds: float = Field(
         8.0, gt=0, le=3600, description="for finishing after SIGTERM; most platforms kill after 10"

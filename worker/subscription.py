@@ -29,13 +29,18 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One channel to be joined, and what is wanted of it. `topic` has no `realtime:` prefix."""
+    """
+    One channel to be joined, and what is wanted of it. `topic` has no `realtime:` prefix.
+
+    That of a `canary` brings back what we sent ourselves, and nobody else hears of it.
+    """
 
     topic: str
     bindings: tuple[Binding, ...] = ()
     broadcast: bool = False
     presence: bool = False
     private: bool = False
+    canary: bool = False
 
     @property
     def tables(self) -> frozenset[str]:

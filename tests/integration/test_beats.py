@@ -10,7 +10,7 @@ import pytest
 from local.postgres import Cluster
 from tests.support.databases import FreshDatabase, administering, cloned
 from worker.db import Database
-from worker.db.beats import Beats
+from worker.db.beats import Row
 from worker.db.migrate import default_directory, migrate
 from worker.errors import DatabaseAway
 
@@ -18,7 +18,7 @@ from worker.errors import DatabaseAway
 async def test_each_worker_has_one_row_of_its_own(
     pool: Database, connection: asyncpg.Connection
 ) -> None:
-    one, other = Beats(pool, "one"), Beats(pool, "other")
+    one, other = Row(pool, "one"), Row(pool, "other")
     for number in (1, 2, 3):
         assert await one.write(number) is None
     assert await other.write(1) is None
@@ -34,7 +34,7 @@ async def test_rows_of_workers_that_are_no_more_are_removed(
         "insert into tidemark.beats (worker, number, beaten_at) values"
         " ('old', 1, now() - interval '2 days'), ('young', 1, now() - interval '2 hours')"
     )
-    await Beats(pool, "one").write(1)
+    await Row(pool, "one").write(1)
 
     rows = await connection.fetch("select worker from tidemark.beats order by worker")
     assert [row["worker"] for row in rows] == ["one", "young"]
@@ -47,7 +47,7 @@ async def test_many_workers_may_beat_and_tidy_up_at_once(
         "insert into tidemark.beats (worker, number, beaten_at)"
         " select 'old' || n, 1, now() - interval '2 days' from generate_series(1, 50) n"
     )
-    await asyncio.gather(*(Beats(pool, f"new{n}").write(1) for n in range(20)))
+    await asyncio.gather(*(Row(pool, f"new{n}").write(1) for n in range(20)))
 
     assert await connection.fetchval("select count(*) from tidemark.beats") == 20
 
@@ -88,7 +88,7 @@ async def test_a_database_that_is_not_the_project_s_is_told_from_one_that_is_awa
         await admin.execute("create database template_neon owner postgres")
     async with cloned(cluster, "template_neon") as neon:
         pool = Database(neon.url, size=1)
-        beats = Beats(pool, "one")
+        beats = Row(pool, "one")
         assert await beats.write(1) == (
             "there is no table tidemark.beats: run python -m worker migrate"
         )
@@ -111,7 +111,7 @@ async def test_a_database_that_is_not_the_project_s_is_told_from_one_that_is_awa
 async def test_a_publication_without_the_beats_is_said(
     pool: Database, connection: asyncpg.Connection, change: str
 ) -> None:
-    beats = Beats(pool, "one")
+    beats = Row(pool, "one")
     assert await beats.write(1) is None
     await connection.execute(change)
 
@@ -128,14 +128,14 @@ async def test_a_publication_for_all_tables_carries_them(
     await admin.execute("create publication supabase_realtime for all tables")
     await admin.close()
 
-    assert await Beats(pool, "one").write(1) is None
+    assert await Row(pool, "one").write(1) is None
 
 
 async def test_a_database_that_takes_no_beat_is_away(
     pool: Database, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("alter table tidemark.beats add check (number < 2)")
-    beats = Beats(pool, "one")
+    beats = Row(pool, "one")
     await beats.write(1)
 
     with pytest.raises(DatabaseAway, match="refuses the beat: CheckViolationError 23514"):

@@ -18,7 +18,7 @@ def canary(connected: float = 0.0) -> Canary:
     """One whose channel is ready."""
     new = Canary("changes", patience=PATIENCE, pauses=hundreds)
     new.connected(connected)
-    new.flows()
+    new.flies()
     return new
 
 
@@ -60,11 +60,11 @@ def test_a_channel_that_got_ready_wants_a_beat_at_once() -> None:
     bird.connected(0.0)
     assert not bird.wanted
 
-    bird.flows()
+    bird.flies()
     assert bird.wanted
 
     bird.begun(1, 1.0)
-    bird.flows()
+    bird.flies()
     assert not bird.wanted
 
 
@@ -72,7 +72,7 @@ def test_a_beat_begun_before_the_channel_is_ready_is_not_waited_for() -> None:
     bird = Canary("changes", patience=PATIENCE, pauses=hundreds)
     bird.connected(0.0)
     bird.begun(1, 1.0)
-    bird.flows()
+    bird.flies()
     bird.sent(1, 2.0)
 
     assert bird.deadline == NEVER
@@ -103,11 +103,11 @@ def test_nothing_is_missed_before_its_time() -> None:
 def test_a_miss_means_joining_again_then_connecting_again() -> None:
     bird = canary()
     assert miss(bird, 1).remedy == "rejoin"
-    bird.stops()
-    bird.flows()
+    bird.stops(0.0)
+    bird.flies()
     assert miss(bird, 3).remedy == "reconnect"
     bird.connected(1.0)
-    bird.flows()
+    bird.flies()
     assert miss(bird, 5).remedy == "reconnect"
 
 
@@ -233,8 +233,8 @@ def test_a_beat_sent_before_a_rejoin_proves_nothing_after_it() -> None:
     miss(bird, 1)
     assert bird.came(1, 31.0) is None
     send(bird, 3, now=31.0)
-    bird.stops()
-    bird.flows()
+    bird.stops(0.0)
+    bird.flies()
 
     assert bird.came(3, 32.0) is None
     assert bird.silent_since == 0.0
@@ -254,7 +254,7 @@ def test_time_in_which_nothing_was_read_does_not_count() -> None:
 def test_a_channel_that_is_lost_is_not_waited_for() -> None:
     bird = canary()
     send(bird, 1, now=0.0)
-    bird.stops()
+    bird.stops(0.0)
 
     assert bird.deadline == NEVER
     assert bird.look(1000.0) is None
@@ -263,12 +263,16 @@ def test_a_channel_that_is_lost_is_not_waited_for() -> None:
     assert bird.deadline == NEVER
 
 
-def test_a_canary_that_the_server_does_not_want_is_silent_about_no_silence() -> None:
+def test_a_canary_whose_beats_cannot_come_has_missed_none() -> None:
     bird = canary()
     miss(bird, 1)
-    bird.gives_up()
+    send(bird, 3, now=40.0)
+    bird.excused()
 
     assert bird.silent_since is None
+    assert bird.deadline == NEVER
+    send(bird, 4, now=50.0)
+    assert bird.deadline == 70.0
 
 
 def test_beats_that_do_not_come_are_not_remembered_for_ever() -> None:

@@ -17,10 +17,11 @@ class Line:
         self.connected = False
         self.channels = {"changes": "down"}
         self.token_missing: str | None = None
+        self.doubts: list[str] = []
 
     @property
     def ready(self) -> bool:
-        return self.connected and set(self.channels.values()) == {"ready"}
+        return self.connected and set(self.channels.values()) == {"ready"} and not self.doubts
 
 
 class Answers:
@@ -118,6 +119,16 @@ async def test_the_reasons_name_what_is_missing() -> None:
     health.migrations_missing = ()
     health.draining = True
     assert health.reasons() == ["the worker is draining"]
+
+
+async def test_a_beat_that_does_not_come_back_is_a_reason() -> None:
+    line = Line()
+    line.connected, line.channels = True, {"changes": "ready"}
+    line.doubts = ["no canary beat for 42 s (changes)"]
+    health = Health(line, Answers())
+    health.database_away = None
+
+    assert health.reasons() == ["no canary beat for 42 s (changes)"]
 
 
 class Lane:

@@ -9,15 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Never
+from uuid import uuid4
 
 from ..auth import Account, SignedIn
 from ..cache import find
 from ..db import Database, migrate
+from ..db.beats import Row
 from ..errors import CommandFailed
 from ..lanes.live import LiveLane
 from ..ops.health import Health, Missing, nothing_missing
 from ..ops.pages import listening, serve
 from ..outbox import Options, deliver, opened
+from ..realtime.beating import Beats
 from ..realtime.link import Link
 from ..routing import Routes
 from ..settings import Settings
@@ -108,6 +111,7 @@ def assemble(settings: Settings, routes: Routes) -> Parts:
         hidden_columns=hidden,
         credentials=user,
         heartbeat=settings.heartbeat_seconds,
+        beats=_beats(settings, database),
     )
     taken = None if settings.port is None else listening(settings.host, settings.port)
     summary = {
@@ -131,6 +135,18 @@ def signed_in(settings: Settings) -> SignedIn | None:
             email=settings.supabase_user_email,
             password=settings.secret("supabase_user_password"),
         )
+    )
+
+
+def _beats(settings: Settings, database: Database) -> Beats | None:
+    """What has to come back through Realtime, under a name that no other process has."""
+    if not settings.canary_seconds or not settings.canaries:
+        return None
+    return Beats(
+        row=Row(database, uuid4().hex),
+        every=settings.canary_seconds,
+        patience=settings.canary_patience_seconds,
+        kinds=settings.canaries,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from ..errors import DatabaseAway
+from . import outage
 from .pools import Connection, Database
 
 # Rows of workers that are no more go with it, by whoever comes first.
@@ -32,7 +33,7 @@ select to_regclass('tidemark.beats') is not null as is_there,
 """
 
 
-class Beats:
+class Row:
     """
     The row of one worker process in `tidemark.beats`.
 
@@ -56,7 +57,7 @@ class Beats:
                 if reason is None:
                     await connection.execute(BEAT, self.worker, number)
             except asyncpg.PostgresError as error:
-                if isinstance(error, asyncpg.PostgresConnectionError):
+                if outage.in_use(error, closed=connection.is_closed()) is not None:
                     raise
                 name = f"{type(error).__name__} {error.sqlstate}"
                 raise DatabaseAway(f"the database refuses the beat: {name}") from error

@@ -31,6 +31,8 @@ class Connected(Protocol):
     def channels(self) -> Mapping[str, str]: ...
     @property
     def token_missing(self) -> str | None: ...
+    @property
+    def doubts(self) -> Sequence[str]: ...
 
 
 class Answering(Protocol):
@@ -100,6 +102,7 @@ class Health:
                 for topic, state in self.link.channels.items()
                 if state != "ready"
             ]
+            found += self.link.doubts
         return found
 
     async def watch_database(self) -> Never:

@@ -65,7 +65,8 @@ class Canary:
         self._new_pauses = pauses
         self._pauses = pauses()
         self._pause = 0.0
-        self._flows = False
+        self.is_flying = False
+        self.grounded_since = NEVER
         self._is_in_doubt = False  # a beat is late, and another was asked for
         self._misses = 0
         self._trusted = NEVER
@@ -76,31 +77,41 @@ class Canary:
         """Since when nothing is known to have come, if a beat was missed."""
         return self._trusted if self._misses else None
 
+    @property
+    def trusted_until(self) -> float:
+        """Until when everything is known to have come."""
+        return self._trusted
+
     def connected(self, now: float) -> None:
         """A connection begins, and everything on it: what was missed before has its gaps."""
-        self.stops()
+        self.stops(now)
+        self.grounded_since = now
         if not self._misses:
             self._trusted = now
 
-    def flows(self) -> None:
+    def flies(self) -> None:
         """The channel is ready: what is sent from now on has to come."""
-        if not self._flows:
-            self._flows = self.wanted = True
+        if not self.is_flying:
+            self.is_flying = self.wanted = True
 
-    def stops(self) -> None:
+    def stops(self, now: float) -> None:
         """The channel is ready no more: what is on its way may not come, and proves nothing."""
-        self._flows = self.wanted = self._is_in_doubt = False
+        if self.is_flying:
+            self.grounded_since = now
+        self.is_flying = self.wanted = self._is_in_doubt = False
         self._beats.clear()
         self.deadline = NEVER
 
-    def gives_up(self) -> None:
-        """The server does not want the channel: no beat can be sent, none is missed."""
-        self.stops()
+    def excused(self) -> None:
+        """No beat can come, and that is nobody's fault: none is missed."""
+        self._beats.clear()
+        self._is_in_doubt = False
+        self.deadline = NEVER
         self._recover()
 
     def begun(self, number: int, now: float) -> None:
         """A beat is about to be sent. It may come before we know that it was."""
-        if self._flows:
+        if self.is_flying:
             self.wanted = False
             self._beats[number] = _Beat(now)
             if len(self._beats) > MOST_BEATS:

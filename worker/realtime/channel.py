@@ -99,7 +99,7 @@ class Channel:
         wanted = self.subscription
         payload: dict[str, Any] = {
             "config": {
-                "broadcast": {"ack": False, "self": False},
+                "broadcast": {"ack": False, "self": wanted.canary},
                 "presence": {"key": "", "enabled": wanted.presence},
                 "postgres_changes": [_entry(binding) for binding in wanted.bindings],
                 "private": wanted.private,

@@ -59,6 +59,9 @@ class Intake:
                 session.receive(frame, now)
                 return True
             if not session.knows(topic):
+                if session.echoes_on(topic):
+                    session.receive(frame, now)
+                    return True
                 if session.has_left(topic):
                     return False
                 raise FrameError("unknown topic")

@@ -12,6 +12,7 @@ import structlog
 from .. import metrics
 from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
+from .canaries import Canaries
 from .channel import Channel, Moved, Pace, Timing, is_about_token, refuses_token
 from .credentials import Credentials, Key
 from .intake import Intake
@@ -67,6 +68,13 @@ class Line:
         self._most = MOST_CHANNELS
         self.subscriptions: dict[str, Subscription] = {}
         self.session: Session | None = None
+        self.canaries: Canaries | None = None
+        self._unread = 0.0
+        self._full_since: float | None = None
+
+    def unread(self, now: float) -> float:
+        """For how many seconds, in all, nothing was read because nobody took what was."""
+        return self._unread + (0.0 if self._full_since is None else now - self._full_since)
 
     def add(self, wanted: Subscription) -> None:
         """Have a channel on this line, from the next connection on."""
@@ -100,7 +108,8 @@ class Line:
     @property
     def has_room(self) -> bool:
         """Say whether the server takes another channel on this socket."""
-        return len(self.subscriptions) < self._most
+        ours = 0 if self.canaries is None else len(self.canaries.birds)
+        return len(self.subscriptions) + ours < self._most
 
     def fills_up(self) -> bool:
         """
@@ -120,7 +129,7 @@ class Line:
         """Say whether a channel shares this line with one that was not refused."""
         assert self.session is not None
         return any(
-            channel.refusals == 0 and name != topic
+            channel.refusals == 0 and name != topic and not channel.subscription.canary
             for name, channel in self.session.channels.items()
         )
 
@@ -158,12 +167,15 @@ class Line:
 
     def _session(self) -> Session:
         terms = self._terms
+        now = _now()
         arriving, self._arriving = self._arriving, []
         moved = {channel.subscription.topic for channel in arriving}
+        first = [] if self.canaries is None else self.canaries.connected(self.subscriptions, now)
+        wanted = [one for topic, one in self.subscriptions.items() if topic not in moved]
         session = Session(
-            [wanted for topic, wanted in self.subscriptions.items() if topic not in moved],
+            [*first, *wanted],
             token=terms.credentials.token,
-            now=_now(),
+            now=now,
             timing=terms.timing,
             pace=terms.pace,
             backoff=terms.backoff,
@@ -188,6 +200,8 @@ class Line:
         finally:
             self._is_healthy = session.healthy
             self.session = None
+            if self.canaries is not None:
+                self.canaries.lost(_now())
             await leave(connection)
 
     async def _converse(self, connection: Wire, session: Session) -> None:
@@ -220,6 +234,15 @@ class Line:
                 return
 
     async def _wait_for_room(self, connection: Wire, session: Session) -> None:
+        self._full_since = _now()
+        try:
+            await self._stay_alive(connection, session)
+        finally:
+            self._unread, self._full_since = self.unread(_now()), None
+        if _now() >= session.deadline:
+            session.excuse(_now())
+
+    async def _stay_alive(self, connection: Wire, session: Session) -> None:
         while self._intake.is_full:
             due = session.deadline if session.has_queued else session.heartbeat.due
             try:
@@ -230,14 +253,14 @@ class Line:
                 await send(connection, session.beat(_now()))
             finally:
                 self._alarm = None
-        if _now() >= session.deadline:
-            session.excuse(_now())
 
     def _look(self, session: Session, now: float) -> None:
         moves = self._watch.moved(session, now)
         for move in filter(refuses_token, moves):
             token = session.channels[move.topic].token
             self._terms.credentials.refused(token, move.reason)
+        if self.canaries is not None:
+            moves = self.canaries.heard(session, moves, now)
         if moves:
             self._placed(self, moves)
 

@@ -13,6 +13,7 @@ import structlog
 from ..backoff import waits
 from ..event import Event, Gap
 from ..subscription import Subscription
+from .beating import Beating, Beats
 from .channel import FULL, Moved, Pace, State, Timing
 from .credentials import Credentials, Key, KeyAlone
 from .events import Decoder
@@ -31,8 +32,9 @@ class Link:
     """
     The connection to Realtime: as many lines as its channels need, through all reconnections.
 
-    Joins carry the key, or the token of the `credentials`. `tap` sees every raw frame, and every
-    gap that closes, in the order they happen.
+    Joins carry the key, or the token of the `credentials`. With `beats`, what is sent has to come
+    back; without, the silence of a channel is believed. `tap` sees every raw frame, and every gap
+    that closes, in the order they happen.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Link:
         credentials: Credentials | None = None,
         heartbeat: float = 25.0,
         tap: Callable[[bytes | Gap], None] | None = None,
+        beats: Beats | None = None,
         timing: Timing | None = None,
         backoff: Callable[[], Iterator[float]] = waits,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -63,6 +66,7 @@ class Link:
         decoder = Decoder(hidden_columns, seed=os.urandom(16))
         self._intake = Intake(decoder, self._handover, self._watch, tap)
         self.lines: list[Line] = []
+        self._beating = None if beats is None else Beating(beats, self._watch)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: list[asyncio.Task[Never]] = []
         for wanted in self._subscriptions:
@@ -76,9 +80,15 @@ class Link:
 
     @property
     def ready(self) -> bool:
-        """Say whether events flow through every channel."""
+        """Say whether events flow through every channel, as far as beats can prove it."""
         used = [line for line in self.lines if line.subscriptions]
-        return all(line.session is not None and line.session.ready for line in used)
+        flow = all(line.session is not None and line.session.ready for line in used)
+        return flow and not self.doubts
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why events may not flow although every channel is ready."""
+        return [] if self._beating is None else self._beating.doubts()
 
     @property
     def channels(self) -> dict[str, str]:
@@ -88,7 +98,7 @@ class Link:
             if line.session is not None:
                 of_line = line.session.channels.items()
                 states.update((topic, channel.state.value) for topic, channel in of_line)
-        return states
+        return {wanted.topic: states[wanted.topic] for wanted in self._subscriptions}
 
     @property
     def token_missing(self) -> str | None:
@@ -104,6 +114,8 @@ class Link:
             self._tasks = tasks
             for line in self.lines:
                 self._start(line)
+            if self._beating is not None:
+                tasks.create_task(self._beating.run(), name="realtime-canary")
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -141,6 +153,8 @@ class Link:
             if line.is_trial is is_trial and line.has_room:
                 return line
         line = Line(self._terms, self._intake, self._watch, self._placed, is_trial=is_trial)
+        if self._beating is not None and not is_trial:
+            self._beating.attach(line)
         self.lines.append(line)
         if self._tasks is not None:
             self._start(line)

@@ -19,7 +19,7 @@ from .channel import (
     refusal,
     weight,
 )
-from .events import PREFIX
+from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .protocol import Frame, encode
 
@@ -59,11 +59,14 @@ class Session:
         self._last_ref = 0
         self._queued: list[str | bytes] = []
         self._left: set[str] = set()  # topics of channels that went to another line
+        self._carrying: set[str] = set()  # topics whose events are for others than us
+        self._end: str | None = None
         self._channels: dict[str, Channel] = {}
         self.heartbeat = Heartbeat(self._timing.heartbeat, self._timing.silence, now)
         self.healthy = False
         self.deadline = now
         self.moves: list[Moved] = []
+        self.echoes: list[Frame] = []  # what canaries brought back
         for wanted in subscriptions:
             self.admit(Channel(subscription=wanted, waits=backoff(), due=now), now)
 
@@ -75,7 +78,10 @@ class Session:
     @property
     def ready(self) -> bool:
         """Say whether events flow through every channel."""
-        return all(channel.state is State.READY for channel in self._channels.values())
+        return all(
+            channel.state is State.READY or channel.subscription.canary
+            for channel in self._channels.values()
+        )
 
     @property
     def joined(self) -> int:
@@ -88,8 +94,12 @@ class Session:
         return bool(self._queued)
 
     def knows(self, wire_topic: str) -> bool:
-        """Say whether frames of this topic concern us."""
-        return wire_topic in self._channels
+        """Say whether events of this topic concern whoever listens."""
+        return wire_topic in self._carrying
+
+    def echoes_on(self, wire_topic: str) -> bool:
+        """Say whether events of this topic are those of a canary, and `receive` takes them."""
+        return wire_topic in self._channels and wire_topic not in self._carrying
 
     def has_left(self, wire_topic: str) -> bool:
         """Say whether frames of this topic concern another line of ours by now."""
@@ -135,6 +145,8 @@ class Session:
         self._left.discard(channel.wire_topic)
         self._channels[channel.wire_topic] = channel
         self._join_with_newer(channel, now)
+        if not channel.subscription.canary:
+            self._carrying.add(channel.wire_topic)
         self.deadline = min(self.deadline, max(now, channel.due))
 
     def release(self, topic: str, now: float) -> Channel:
@@ -144,6 +156,7 @@ class Session:
         One that is joined leaves here and joins there at once.
         """
         channel = self._channels.pop(PREFIX + topic)
+        self._carrying.discard(channel.wire_topic)
         self._left.add(channel.wire_topic)
         if channel.state in (State.JOINING, *_JOINED):
             leave = encode(channel.join_ref, self._ref(), channel.wire_topic, "phx_leave", {})
@@ -153,14 +166,22 @@ class Session:
         self._plan()
         return channel
 
+    def end(self, reason: str) -> None:
+        """Have the next tick raise ConnectionLost, which is due at once."""
+        self._end = reason
+        self._plan()
+
     # Time
 
     def tick(self, now: float) -> list[str | bytes]:
         """
-        Return the frames that are due. Raises HeartbeatMissed when nothing was heard in time.
+        Return the frames that are due. Raises HeartbeatMissed when nothing was heard in time,
+        ConnectionLost when somebody wanted the end.
 
         Any frame proves the server alive: behind a burst the answer to a heartbeat may be late.
         """
+        if self._end is not None:
+            raise ConnectionLost(self._end)
         frames = self.beat(now)
         for channel in self._channels.values():
             if now >= channel.due and channel.state is not State.WAITING:
@@ -194,7 +215,7 @@ class Session:
 
     def receive(self, frame: Frame, now: float) -> None:
         """
-        Take in a frame that carries no event.
+        Take in a frame that carries no event, or that of a canary.
 
         Raises FrameError for one that means nothing to us (`unknown topic`, `unknown event`,
         `wrong types`), ConnectionLost when the server asks us to go.
@@ -204,6 +225,9 @@ class Session:
         if type(payload) is not dict:
             raise FrameError("wrong types")
         channel = self._channels.get(frame.topic)
+        if frame.event in CARRIERS:
+            self.echoes.append(frame)
+            return
         if frame.event == "phx_reply" and frame.topic == _PHOENIX:
             if self.heartbeat.answered(frame.ref, now):
                 self._note_health()
@@ -224,7 +248,8 @@ class Session:
 
     def _note_health(self) -> None:
         settled = (State.READY, State.REFUSED)
-        if all(channel.state in settled for channel in self._channels.values()):
+        channels = self._channels.values()
+        if all(channel.state in settled or channel.subscription.canary for channel in channels):
             self.healthy = True
 
     # Channels
@@ -340,7 +365,8 @@ class Session:
         for channel in self._channels.values():
             is_waiting = channel.state is State.WAITING
             dues.append(max(channel.due, self._pace.at) if is_waiting else channel.due)
-        self.deadline = -NEVER if self._queued else min(dues)
+        is_due = self._queued or self._end is not None
+        self.deadline = -NEVER if is_due else min(dues)
 
     def _ref(self) -> str:
         self._last_ref += 1
