@@ -7,9 +7,10 @@ import json
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -17,6 +18,9 @@ import typer
 from local.postgres import PostgresError
 from local.simulate import traffic
 from worker.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from local.fault import Asked
 
 # Plain errors: boxes are wrapped at 80 columns and cannot be searched for.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -27,6 +31,14 @@ Data = Annotated[
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on one line instead of text.")
+]
+
+
+Broken = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=VALUE]", help="Break this from the start; `fault` lists what there is."
+    ),
 ]
 
 
@@ -48,20 +60,23 @@ def main() -> None:
 
 
 @app.command()
-def up(data: Data = None, as_json: AsJson = False) -> None:
+def up(data: Data = None, as_json: AsJson = False, fault: Broken = None) -> None:
     """Start both, print where they are, run until told to stop (SIGINT, SIGTERM)."""
+    faults = _asked("--fault", fault or [])
     try:
-        asyncio.run(_up(data, as_json))
+        asyncio.run(_up(data, as_json, faults))
     except (PostgresError, OSError) as error:
         typer.echo(f"tidemark: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-async def _up(data: Path | None, as_json: bool) -> None:
+async def _up(data: Path | None, as_json: bool, faults: Sequence[Asked]) -> None:
     from local.stack import running  # it brings a web server, which `simulate` does not need
 
     stopping = stop_on_signal()
     async with running(data) as stack:
+        for name, value in faults:
+            stack.server.faults.throw(name, value)
         # The superuser's: whoever asked for a database of their own may set up anything in it.
         env = stack.env | {"DATABASE_URL": stack.admin_url}
         if as_json:
@@ -127,6 +142,49 @@ async def _simulate(database_url: str, rate: float, seconds: float, seed: int) -
     return await traffic.simulate(
         database_url, rate=rate, seconds=seconds, seed=seed, stopping=stopping
     )
+
+
+@app.command()
+def fault(
+    throw: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME[=VALUE]", help="Break this.")
+    ] = None,
+    off: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Mend this.")] = None,
+    url: Annotated[
+        str, typer.Option(envvar="SUPABASE_URL", show_envvar=True, help="The local server.")
+    ] = "",
+    key: Annotated[
+        str, typer.Option(envvar="SUPABASE_KEY", show_envvar=True, help="Of the service role.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Break and mend what `up` runs; say what is broken, and what can be."""
+    from local import fault as faults
+
+    asked = _asked("NAME", throw or [])
+    _asked("--off", off or [])
+    if not (url and key):
+        raise typer.BadParameter("set SUPABASE_URL and SUPABASE_KEY, as `up` prints them")
+    try:
+        with faults.reaching(url, key) as server:
+            done = [faults.throw(server, one) for one in asked]
+            done += [faults.take_back(server, name) for name in off or []]
+            shown = done or faults.listed(server)
+    except CommandFailed as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps({"faults": shown}) if as_json else "\n".join(faults.lines(shown)))
+
+
+def _asked(where: str, arguments: Sequence[str]) -> list[Asked]:
+    if not arguments:
+        return []
+    from local.fault import asked  # it brings a web server and a client
+
+    try:
+        return asked(arguments)
+    except ValueError as error:
+        raise typer.BadParameter(f"{where}: {error}") from None
 
 
 def stop_on_signal() -> asyncio.Event:

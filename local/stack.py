@@ -14,9 +14,10 @@ from local import tokens
 from local.database import prepare
 from local.place import new_file
 from local.postgres import SUPERUSER, Cluster
-from local.realtime.server import Server, serving
+from local.realtime.server import LOOPBACK, Server, serving
 from local.realtime.settings import Settings
 
+NAMELESS = "realtime.invalid"  # RFC 2606: it never resolves
 KEY_LIFETIME = 10 * 365 * 86_400.0  # seconds, as a project's service key
 
 
@@ -47,9 +48,10 @@ class Stack:
 
     @property
     def env(self) -> dict[str, str]:
-        """The four settings by which a client finds its way."""
+        """The four settings by which a client finds its way, but for the fault `dns`."""
+        url = self.supabase_url
         return {
-            "SUPABASE_URL": self.supabase_url,
+            "SUPABASE_URL": url.replace(LOOPBACK, NAMELESS) if self.server.faults.dns else url,
             "SUPABASE_KEY": self.supabase_key,
             "DATABASE_URL": self.database_url,
             "SUPABASE_JWT_SECRET": self.jwt_secret,

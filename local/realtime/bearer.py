@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 
 def claims_of(server: Server, request: web.Request) -> Claims:
+    """The claims of the request's token. Raises TokenRefused."""
+    return server.read_token(token_of(request))
+
+
+def token_of(request: web.Request) -> str:
     """
-    The claims of the Authorization header, or else of the apikey. Raises TokenRefused.
+    What the Authorization header says, or else the apikey. Raises TokenRefused for neither.
 
     A client that nobody has signed in to sends its key in both.
     """
@@ -23,4 +28,4 @@ def claims_of(server: Server, request: web.Request) -> Claims:
         token = request.headers.get("apikey") or request.query.get("apikey", "")
     if not token:
         raise TokenRefused("MissingAPIKey", "API key is missing")
-    return server.read_token(token.strip())
+    return token.strip()

@@ -98,25 +98,32 @@ class Switched:
 
     def throw(self, name: str, text: str | None = None) -> None:
         """Set a switch to what the text says, or its default. Raises UnknownSwitch, BadValue."""
-        switch = self._named(name)
-        setattr(self, name, switch.kind.read(switch.default if text is None else text))
+        setattr(self, name, self.read(name, text))
 
     def take_back(self, name: str) -> None:
         """Raises UnknownSwitch."""
-        setattr(self, self._named(name).name, None)
+        setattr(self, self.named(name).name, None)
 
     def shown(self, name: str) -> str | None:
         """The value as text, as `throw` takes it; None while it is off."""
         value = self.values.get(name)
-        return None if value is None else self._named(name).kind.show(value)
+        return None if value is None else self.named(name).kind.show(value)
 
-    def _named(self, name: str) -> Switch[Any]:
-        switches = self.switches()
+    @classmethod
+    def named(cls, name: str) -> Switch[Any]:
+        """Raises UnknownSwitch."""
+        switches = cls.switches()
         if name in switches:
             return switches[name]
         close = difflib.get_close_matches(name, switches, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(switches)}"
         raise UnknownSwitch(f"no fault is called {name}: {hint}")
+
+    @classmethod
+    def read(cls, name: str, text: str | None) -> Any:
+        """The value that the text stands for. Raises UnknownSwitch, BadValue."""
+        switch = cls.named(name)
+        return switch.kind.read(switch.default if text is None else text)
 
 
 class Chance:

@@ -7,10 +7,7 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +16,7 @@ import psutil
 import pytest
 
 from local.place import find_place
+from tests.acceptance.local import NAMES, first_line, local
 from tests.support.databases import FreshDatabase
 
 RINGS = """
@@ -26,35 +24,12 @@ create function public.ring() returns trigger language plpgsql as $$
 begin perform pg_notify('written', ''); return null; end $$;
 create trigger ring after update on public.leads execute function public.ring();
 """
-NAMES = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "SUPABASE_JWT_SECRET"]
-
-
-@contextmanager
-def local(*arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `python -m local` in a session of its own, as a terminal's foreground job is."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "local", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if name not in NAMES} | env,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "data"
     find_place(tmp_path / "data" / "postgres", 18).remove()
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
 
 
 async def is_superuser(url: str) -> bool:
