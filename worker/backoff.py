@@ -8,6 +8,8 @@ from tenacity import RetryCallState, wait_random_exponential
 
 FIRST = 0.5
 CAP = 60.0
+MOST_ATTEMPTS = 10  # to connect, within the first
+HALF_A_MINUTE = 30.0
 
 
 def waits(first: float = FIRST, cap: float = CAP) -> Iterator[float]:
@@ -22,3 +24,17 @@ def waits(first: float = FIRST, cap: float = CAP) -> Iterator[float]:
     while True:
         yield strategy(state)
         state.attempt_number += 1
+
+
+def reconnects() -> Iterator[float]:
+    """
+    Yield waits between attempts to connect, of which at most ten fall into the first 30 seconds.
+
+    Jitter may draw ten short ones in a row; then the last of them is as long as it has to be.
+    """
+    waited = 0.0
+    for attempt, wait in enumerate(waits(), start=1):
+        is_last = attempt == MOST_ATTEMPTS
+        pause = max(wait, HALF_A_MINUTE - waited) if is_last else wait
+        waited += pause
+        yield pause

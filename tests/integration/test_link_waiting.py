@@ -3,11 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count
 
 import structlog
 
-from worker.backoff import waits
+from worker.backoff import reconnects
 
 from .scripted import (
     KEY,
@@ -37,34 +37,14 @@ async def test_a_flapping_server_is_not_hammered() -> None:
     async def accepts_and_hangs_up(peer: Peer) -> None:
         await peer.until("phx_join")
 
-    def longest() -> Iterator[float]:
-        """The bounds below which the real waits are drawn."""
-        return (min(0.5 * 2**attempt, 60.0) / 2 for attempt in count())
-
     ear = Ear()
-    waits_of = {"backoff": longest, "sleep": pass_time}
+    waits_of = {"backoff": reconnects, "sleep": pass_time}
     async with scripted(accepts_and_hangs_up) as url, running(make(url, ear, **waits_of)):
         await done.wait()
 
     within = 1 + sum(at <= 30 for at in attempts)
     assert within <= 10, attempts
     assert attempts == sorted(attempts)
-
-
-def test_the_real_waits_keep_to_ten_attempts_in_thirty_seconds() -> None:
-    """Full jitter is random: nearly always, and on the average far below."""
-    counts = []
-    for _ in range(1000):
-        clock, attempts = 0.0, 1
-        for wait in islice(waits(), 100):
-            clock += wait
-            if clock > 30:
-                break
-            attempts += 1
-        counts.append(attempts)
-
-    assert sum(counts) / len(counts) < 9
-    assert sum(attempts > 10 for attempts in counts) / len(counts) < 0.05
 
 
 async def test_health_starts_the_backoff_over() -> None:

@@ -15,6 +15,7 @@ from local.realtime.server import Server
 from tests.support.databases import FreshDatabase
 from tests.support.policies import admin
 from tests.support.sockets import client, served, token
+from tests.support.stories import Wire
 from worker.event import Broadcast, Change, Event, Gap, Presence
 from worker.realtime.channel import Timing
 from worker.realtime.link import Link
@@ -200,3 +201,41 @@ async def test_an_idle_connection_lives_on_its_heartbeats(
 
     assert [type(event) for event in answered] == [Gap, *[Change] * 4]
     assert len(ear.opened) == 1
+
+
+async def test_what_was_sent_to_a_private_topic_while_we_were_away_is_repeated_once(
+    realtime: Server, database: FreshDatabase
+) -> None:
+    ear, may_return = Ear(), asyncio.Event()
+    away = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        away.set()
+        await may_return.wait()
+
+    office = Subscription("office", broadcast=True, private=True)
+    cable = Wire(realtime.url)
+    async with (
+        admin(database) as connection,
+        cable.laid() as url,
+        running(link_to(realtime, ear, office, url=url, sleep=pause)),
+    ):
+        await ear.next_gap()
+        await send(connection, "before")
+        before = await ear.next()
+        cable.cut()
+        await away.wait()
+        await send(connection, "missed")
+        may_return.set()
+        missed, gap = await ear.next(), await ear.next()
+        await send(connection, "after")
+        after = await ear.next()
+
+    assert isinstance(gap, Gap) and gap.reason == "connection lost"
+    heard = [event for event in (before, missed, after) if isinstance(event, Broadcast)]
+    assert [event.event for event in heard] == ["before", "missed", "after"]
+    assert [event.replayed for event in heard] == [False, True, False]
+
+
+async def send(connection: asyncpg.Connection, event: str) -> None:
+    await connection.execute("select realtime.send('{}', $1, 'office', true)", event)

@@ -1,8 +1,8 @@
 """How long to wait before the next attempt?"""
 
-from itertools import islice
+from itertools import accumulate, islice
 
-from worker.backoff import waits
+from worker.backoff import reconnects, waits
 
 
 def test_waits_stay_under_a_bound_that_doubles_up_to_the_cap() -> None:
@@ -17,3 +17,11 @@ def test_waits_stay_under_a_bound_that_doubles_up_to_the_cap() -> None:
 
 def test_waiting_never_ends() -> None:
     assert len(list(islice(waits(first=1, cap=2), 5000))) == 5000
+
+
+def test_there_are_never_more_than_ten_attempts_to_connect_in_the_first_thirty_seconds() -> None:
+    drawn = [list(accumulate(islice(reconnects(), 20))) for _ in range(2000)]
+
+    attempts = [1 + sum(at < 30 for at in times) for times in drawn]
+    assert max(attempts) == 10, "the first comes at once"
+    assert sum(attempts) / len(attempts) < 9, "usually there are fewer"

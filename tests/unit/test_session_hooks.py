@@ -2,7 +2,7 @@
 
 import orjson
 
-from worker.realtime.channel import Moved, Pace, State, Timing
+from worker.realtime.channel import Moved, State, Tenant, Timing
 from worker.realtime.session import Session
 from worker.subscription import Subscription
 
@@ -128,14 +128,14 @@ def test_what_is_queued_may_go_out_while_nothing_is_read() -> None:
 
 
 def test_sessions_of_one_tenant_share_the_pace_of_their_joins() -> None:
-    pace = Pace()
+    tenant = Tenant()
     sessions = [
         Session(
             [Subscription(f"room-{side}-{n}", broadcast=True) for n in range(3)],
             token=None,
             now=0.0,
             timing=Timing(pace=0.5),
-            pace=pace,
+            tenant=tenant,
             backoff=backoff,
         )
         for side in "ab"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from worker.realtime.channel import State, refuses_token
+from worker.realtime.channel import State
 from worker.subscription import Subscription
 
 from .test_session import LEADS, ROOM, Server, session, state
@@ -28,7 +28,7 @@ def test_a_channel_refused_for_its_token_joins_at_once_with_the_next(reason: str
     server = Server(it)
     server.tick(0)
     server.refuse("leads", {"reason": reason}, 0)
-    assert [refuses_token(move) for move in it.moves] == [False, True]
+    assert [move.refuses_token for move in it.moves] == [False, True]
     it.moves.clear()
 
     it.renew("newer", 0.5)
@@ -36,7 +36,7 @@ def test_a_channel_refused_for_its_token_joins_at_once_with_the_next(reason: str
     assert it.deadline == 0.5
     assert server.tick(0.5) == ["phx_join"]
     assert server.sent[-1][4]["access_token"] == "newer"
-    assert not any(refuses_token(move) for move in it.moves), "it was said before"
+    assert not any(move.refuses_token for move in it.moves), "it was said before"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_token_that_ends_a_channel_is_told_of_once(message: str) -> None:
     server.say("phx_close", "room", {}, 5)
 
     assert [move.now for move in it.moves] == [State.DEGRADED, State.WAITING]
-    assert [refuses_token(move) for move in it.moves] == [True, False]
+    assert [move.refuses_token for move in it.moves] == [True, False]
     it.renew("newer", 5.1)
     assert server.tick(5.1) == ["phx_join"]
 
@@ -77,7 +77,7 @@ def test_a_token_that_came_before_the_close_is_joined_with() -> None:
 
     assert server.sent[-1][3] == "phx_join"
     assert server.sent[-1][4]["access_token"] == "newer"
-    assert not any(refuses_token(move) for move in it.moves), "the new one was not refused"
+    assert not any(move.refuses_token for move in it.moves), "the new one was not refused"
 
 
 def test_a_channel_refused_for_its_token_comes_to_a_line_that_has_the_next() -> None:
@@ -113,7 +113,7 @@ def test_what_is_refused_for_other_reasons_is_not_asked_for_again_by_a_new_token
     server.tick(0)
     server.refuse("forbidden", {"reason": "PrivateOnly: This project …"}, 0)
     server.refuse("busy", {"reason": "InitializingProjectConnection: …"}, 0)
-    assert not any(refuses_token(move) for move in it.moves)
+    assert not any(move.refuses_token for move in it.moves)
 
     it.renew("newer", 0.5)
 

@@ -147,7 +147,7 @@ class Canaries:
         if older:
             since = self.birds["changes"].trusted_until
             topics = [channel.subscription.topic for channel in older]
-            self._watch.open(topics, "canary joined again", since)
+            self._watch.open(topics, "canary joined again", since, now)
             session.rejoin(now, "canary joined again", changes_only=True)
 
     def _refused(self, session: Session, topic: str, reason: str, now: float) -> None:
@@ -157,7 +157,7 @@ class Canaries:
             self._is_private = True
             session.release(topic, now)
             private = self._subscription(topic)
-            session.admit(Channel(subscription=private, waits=self._pauses(), due=now), now)
+            session.add(private, now)
             return
         others = [one for one in session.channels.values() if not one.subscription.canary]
         is_meant = kind == "broadcast" and reason.startswith(("PrivateOnly", "Unauthorized"))
@@ -226,7 +226,7 @@ class Canaries:
         metrics.canary_missed.labels(kind, missed.remedy).inc()
         seconds = round(now - missed.since, 1)
         log.warning("canary.missed", kind=kind, seconds=seconds, remedy=missed.remedy)
-        self._watch.doubt(self._concerned(kind), topic, missed.since)
+        self._watch.doubt(self._concerned(kind), topic, missed.since, now)
         if missed.remedy == "rejoin":
             session.rejoin(now, "no canary beat", changes_only=kind == "changes")
         else:

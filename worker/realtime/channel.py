@@ -1,8 +1,8 @@
-"""What is a channel waiting for, and what do the server's words about it mean?"""
+"""What is a channel waiting for, and by when must that have come?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -10,6 +10,20 @@ from typing import Any
 from ..subscription import Binding, Subscription
 from .events import PREFIX
 from .heartbeat import NEVER
+from .refusals import (
+    NO_REPLAY,
+    REPLAYS_NEVER,
+    TOO_FAST,
+    is_about_token,
+    is_not_retried,
+    is_refused_for_good,
+    refusal,
+    weight,
+)
+
+MOST_REPLAYED = 25  # what the server gives at the most: the newest
+
+_CHANGES, _REPLICATION = "changes", "replication"
 
 
 class State(Enum):
@@ -36,13 +50,25 @@ class Timing:
     silence: float = 20.0  # after a heartbeat; a cold tenant blocks the socket for about 15
     join: float = 20.0  # for an answer, from the last answer of any join: they come one by one
     subscribed: float = 30.0  # from the join's answer to `Subscribed to PostgreSQL`
+    replication: float = 65.0  # … to `Replication connection established`: it tries for 60
     degraded: float = 60.0  # for the server to mend it; it tries again every 5 to 10
     refused: float = 300.0  # before asking again what was refused for good
     unwatched: float = 60.0  # before asking again for tables not there: a migration brings them
     closing: float = 10.0  # from a fatal message to the `phx_close` it announces
     pace: float = 0.05  # between two joins: they are limited by the second, for the whole tenant
+    slowest: float = 1.0  # … after joins were refused for being too many
     renewed: float = 30.0  # from a new token to the subscription it repeats, after 1 to 3
     stable: float = 60.0  # ready for so long, a channel's backoff starts over
+
+
+@dataclass(slots=True)
+class Tenant:
+    """What the lines of one project share: when the next may join, and what its server can."""
+
+    join_at: float = -NEVER
+    slowness: float = 1.0  # times the usual pace
+    replays: bool = True
+    tells_replication: bool | None = None  # None until it did or was waited for in vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +80,48 @@ class Moved:
     now: State
     reason: str
 
-
-@dataclass(slots=True)
-class Pace:
-    """When the next join may be sent: the limit is the tenant's, so all lines share one pace."""
-
-    at: float = -NEVER
-
-    def joined(self, now: float, pause: float) -> None:
-        """Take note of a join; the next comes `pause` seconds later."""
-        self.at = now + pause
-
-
-@dataclass(slots=True, kw_only=True)
-class Channel:
-    """One channel as the client knows it."""
-
-    subscription: Subscription
-    waits: Iterator[float]
-    due: float  # when its state has lasted too long, or a waiting one may join
-    state: State = State.WAITING
-    join_ref: str | None = None
-    reason: str = "start"
-    ready_at: float = NEVER
-    token: str | None = None  # the one the server has of us for this channel
-    repeats_until: float = -NEVER  # until then a repeated subscription is what we asked for
-    refusals: int = 0  # of its join, since it was ready; one for good weighs two
-
     @property
-    def wire_topic(self) -> str:
-        return PREFIX + self.subscription.topic
+    def refuses_token(self) -> bool:
+        """Say whether this is the moment in which the channel's token was refused."""
+        is_answer = self.before is State.JOINING and self.now in (State.WAITING, State.REFUSED)
+        return (is_answer or self.now is State.DEGRADED) and is_about_token(self.reason)
+
+
+class Channel:
+    """
+    One channel as the client knows it: no I/O, and time is an argument.
+
+    It ends each of its states when `due`; `tell` hears of every move. It outlives its session
+    where it moves to another line.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        *,
+        timing: Timing,
+        tenant: Tenant,
+        backoff: Callable[[], Iterator[float]],
+        due: float,
+    ) -> None:
+        self.subscription = subscription
+        self.wire_topic = PREFIX + subscription.topic
+        self.tell: Callable[[Moved], None] = _nobody
+        self.state = State.WAITING
+        self.due = due
+        self.reason = "start"
+        self.join_ref: str | None = None
+        self.is_joined = False  # the server has a channel of ours
+        self.token: str | None = None  # the one the server has of us for this channel
+        self.refusals = 0  # of its join, since it was ready; one for good weighs two
+        self._timing = timing
+        self._tenant = tenant
+        self._backoff = backoff
+        self._waits = backoff()
+        self._ready_at = NEVER
+        self._repeats_until = -NEVER  # until then a repeated subscription is what we asked for
+        self._awaited: set[str] = set()  # what the server has yet to say
+        self._may_replay = True
 
     @property
     def is_doubtful(self) -> bool:
@@ -94,20 +132,169 @@ class Channel:
         """After a rejoin the server still says goodbye to the old channel, under the old ref."""
         return join_ref is None or join_ref == self.join_ref
 
-    def join(self, token: str | None) -> dict[str, Any]:
-        """Return the payload of the join. A `sb_…` key is no token: the socket's own is used."""
-        wanted = self.subscription
+    # What we do
+
+    def join(self, ref: str, token: str | None, since: int | None, now: float) -> dict[str, Any]:
+        """
+        Begin to join; return the payload. A `sb_…` key is no token: the socket's own is used.
+
+        `since`, in unix milliseconds, asks for the broadcasts stored from then on to be repeated;
+        a server does so on private channels only.
+        """
+        wanted, tenant = self.subscription, self._tenant
+        broadcast: dict[str, Any] = {"ack": False, "self": wanted.canary}
+        self._awaited = {_CHANGES} if wanted.bindings else set()
+        if wanted.private and wanted.broadcast and not wanted.canary:
+            if tenant.tells_replication is not False:
+                broadcast["replication_ready"] = True
+                self._awaited.add(_REPLICATION)
+            if since is not None and tenant.replays and self._may_replay:
+                broadcast["replay"] = {"since": since, "limit": MOST_REPLAYED}
+        self.join_ref, self.token = ref, token
+        self.is_joined, self._repeats_until = False, -NEVER
+        self._move(State.JOINING, now + self._timing.join, self.reason)
         payload: dict[str, Any] = {
             "config": {
-                "broadcast": {"ack": False, "self": wanted.canary},
+                "broadcast": broadcast,
                 "presence": {"key": "", "enabled": wanted.presence},
                 "postgres_changes": [_entry(binding) for binding in wanted.bindings],
                 "private": wanted.private,
             }
         }
-        if token is not None:
-            payload["access_token"] = token
-        return payload
+        return payload if token is None else payload | {"access_token": token}
+
+    def rejoin(self, now: float, reason: str) -> None:
+        """Join again at once."""
+        self._ready_at = NEVER
+        self._move(State.WAITING, now, reason)
+
+    def join_with_newer(self, token: str | None, now: float) -> None:
+        """What was refused for a token that has a successor need not wait."""
+        if not is_about_token(self.reason) or token == self.token:
+            return
+        if self.state is State.WAITING:
+            self.due = now
+        elif self.state is State.REFUSED:
+            self._move(State.WAITING, now, self.reason)
+
+    def told_token(self, token: str, now: float) -> None:
+        """The server says `Subscribed to PostgreSQL` once more for a new token: no gap."""
+        self.token = token
+        if self.subscription.bindings:
+            self._repeats_until = now + self._timing.renewed
+
+    def excuse(self, now: float) -> None:
+        """What it waits for may have come while nothing was being read."""
+        if self.state in (State.JOINING, State.JOINED, State.DEGRADED):
+            self.due = max(self.due, now + self._timing.join)
+
+    def let_go(self, now: float) -> None:
+        """It goes to another session; what the server had of it, it has no more."""
+        if self.state not in (State.WAITING, State.REFUSED):
+            self.state, self.due = State.WAITING, now
+        self.join_ref, self.is_joined = None, False
+
+    def overdue(self, now: float) -> None:
+        """Leave a state that has lasted too long."""
+        is_untold = self.state is State.JOINED and self._awaited == {_REPLICATION}
+        if is_untold and self._tenant.tells_replication is not True:  # older servers never do
+            self._tenant.tells_replication = False
+            self._become_ready(now)
+            return
+        silence = "replication" if is_untold else "changes"
+        reasons = {
+            State.JOINING: "join not answered",
+            State.JOINED: f"no {silence} after the join",
+        }
+        self._rejoin_later(now, reasons.get(self.state, self.reason))
+
+    # What the server says
+
+    def replied(self, payload: dict[str, Any], now: float, *, is_trial: bool) -> None:
+        """Take in the answer to the join. On a trial, to be accepted is all there is."""
+        if payload.get("status") != "ok":
+            self._refused(refusal(payload.get("response")), now)
+            return
+        self.is_joined = True
+        if self._awaited or is_trial:
+            is_slow = _REPLICATION in self._awaited
+            patience = self._timing.replication if is_slow else self._timing.subscribed
+            self._move(State.JOINED, now + patience, "joined")
+        else:
+            self._become_ready(now)
+
+    def closed(self, event: str, now: float) -> None:
+        """The server shut it, or it crashed there. A fatal message before it says why."""
+        if self.state is not State.WAITING:
+            self._rejoin_later(now, self.reason if self.state is State.DEGRADED else event)
+
+    def system(self, payload: dict[str, Any], message: str, now: float) -> None:
+        """Take in what a `system` message says of it."""
+        is_ok = payload.get("status") == "ok"
+        if payload.get("extension") != "postgres_changes":
+            if is_ok:
+                self._replicates(message, now)
+            else:  # fatal: phx_close follows
+                self._move(State.DEGRADED, now + self._timing.closing, message)
+        elif is_ok:
+            self._subscribed(now)
+        elif is_not_retried(message):
+            self._move(State.REFUSED, now + self._timing.unwatched, message)
+        else:
+            self._move(State.DEGRADED, now + self._timing.degraded, message)
+
+    def _refused(self, reason: str, now: float) -> None:
+        self.refusals += weight(reason)
+        if reason.startswith(REPLAYS_NEVER):
+            self._tenant.replays = False
+        if reason.startswith(NO_REPLAY) and self._may_replay:
+            self._may_replay = False
+            self._move(State.WAITING, now, reason)
+        elif is_refused_for_good(reason):
+            self._move(State.REFUSED, now + self._timing.refused, reason)
+        else:
+            if reason.startswith(TOO_FAST):
+                self._tenant.slowness *= 2
+            self._rejoin_later(now, reason)
+
+    def _replicates(self, message: str, now: float) -> None:
+        if message != "Replication connection established":
+            return
+        self._tenant.tells_replication = True
+        self._awaited.discard(_REPLICATION)
+        if self.state is State.JOINED and not self._awaited:
+            self._become_ready(now)
+
+    def _subscribed(self, now: float) -> None:
+        self._awaited.discard(_CHANGES)
+        if self._awaited:
+            return
+        if self.state is State.READY and now < self._repeats_until:
+            self._repeats_until = -NEVER
+            return
+        self._become_ready(now)
+
+    def _become_ready(self, now: float) -> None:
+        if self.state is not State.READY:
+            self._ready_at = now
+        self.is_joined, self.refusals, self._may_replay = True, 0, True
+        self._move(State.READY, NEVER, "subscribed")
+
+    def _rejoin_later(self, now: float, reason: str) -> None:
+        if now - self._ready_at >= self._timing.stable:
+            self._waits = self._backoff()
+        self._ready_at = NEVER
+        self._move(State.WAITING, now + next(self._waits), reason)
+
+    def _move(self, state: State, due: float, reason: str) -> None:
+        moved = Moved(self.subscription.topic, self.state, state, reason)
+        self.state, self.due, self.reason = state, due, reason
+        self.is_joined = self.is_joined and state is not State.WAITING
+        self.tell(moved)
+
+
+def _nobody(moved: Moved) -> None:
+    """Nobody listens between two sessions."""
 
 
 def _entry(binding: Binding) -> dict[str, str]:
@@ -115,83 +302,3 @@ def _entry(binding: Binding) -> dict[str, str]:
     if binding.filter is not None:
         entry["filter"] = binding.filter
     return entry
-
-
-FULL = "ChannelRateLimitReached"  # this socket has as many channels as the server lets it have
-
-# What a join is refused with and no waiting cures. Everything else is asked again with backoff.
-_REFUSED_FOR_GOOD = (
-    "TopicNameRequired",
-    "InvalidJWTToken: Fields",
-    "InvalidJWTToken: Token expiration time",
-    "MalformedJWT",
-    "JwtSignatureError",
-    "JwtSignerError",
-    "Unauthorized",
-    "PrivateOnly",
-    "RealtimeDisabledForTenant",
-    "TenantNotFound",
-    "UnableToReplayMessages: Replay",
-    "unmatched topic",
-)
-
-# The two families of `system` errors about changes after which the server does not try again.
-_NOT_RETRIED = (
-    "Error parsing `filter` params",
-    "No subscription params provided",
-    "Column selection is not supported",
-    "Unable to subscribe to changes with given parameters",
-)
-
-
-def weight(reason: str) -> int:
-    """
-    Say how much a refusal tells of the channel itself.
-
-    One is an accident, two are not. The token and a full socket tell nothing of it.
-    """
-    if is_about_token(reason) or reason.startswith(FULL):
-        return 0
-    return 2 if is_refused_for_good(reason) else 1
-
-
-def is_refused_for_good(reason: str) -> bool:
-    """Say whether a join refused for this reason is asked again seldom rather than soon."""
-    return reason.startswith(_REFUSED_FOR_GOOD)
-
-
-# What is said of a token that is not taken: refusing a join, or before closing the channel.
-_ABOUT_TOKEN = (
-    "InvalidJWTToken",
-    "MalformedJWT",
-    "JwtSign",
-    "Token has expired",
-    "Token expiration time",
-    "Fields `role` and `exp`",
-    "The token provided is not a valid JWT",
-    "Failed to generate JWT signer",
-    "Failed to validate JWT signature",
-)
-
-
-def is_about_token(reason: str) -> bool:
-    """Say whether a channel is refused or closed for the token it has."""
-    return reason.startswith(_ABOUT_TOKEN)
-
-
-def refuses_token(move: Moved) -> bool:
-    """Say whether this is the moment in which the channel's token was refused."""
-    is_answer = move.before is State.JOINING and move.now in (State.WAITING, State.REFUSED)
-    return (is_answer or move.now is State.DEGRADED) and is_about_token(move.reason)
-
-
-def is_not_retried(message: str) -> bool:
-    """Say whether the server leaves it at this error about `postgres_changes`."""
-    return message.startswith(_NOT_RETRIED)
-
-
-def refusal(response: Any) -> str:
-    """Return the reason in the reply to a join; some replies are a bare string."""
-    if isinstance(response, dict):
-        response = response.get("reason")
-    return response if isinstance(response, str) else "no reason given"

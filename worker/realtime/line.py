@@ -13,11 +13,12 @@ from .. import metrics
 from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
 from .canaries import Canaries
-from .channel import Channel, Moved, Pace, Timing, is_about_token, refuses_token
+from .channel import Channel, Moved, Tenant, Timing
 from .credentials import Credentials, Key
 from .intake import Intake
+from .refusals import is_about_token
 from .session import MOST_CHANNELS, Session
-from .socket import LOST, Address, leave, opened, ours, send
+from .socket import LOST, Address, is_goodbye, leave, opened, ours, send
 from .watch import Watch
 from .wire import Wire
 
@@ -34,7 +35,7 @@ class Terms:
     key: Key
     credentials: Credentials
     timing: Timing
-    pace: Pace
+    tenant: Tenant
     backoff: Callable[[], Iterator[float]]
     sleep: Callable[[float], Awaitable[None]]
 
@@ -62,6 +63,7 @@ class Line:
         self._placed = placed
         self._alarm: asyncio.Timeout | None = None
         self._is_wanted = asyncio.Event()
+        self._heard_at = 0.0
         self._is_healthy = False  # whether the last connection gave proof of health
         self._arriving: list[Channel] = []  # until the next connection
         self.is_trial = is_trial
@@ -177,8 +179,9 @@ class Line:
             token=terms.credentials.token,
             now=now,
             timing=terms.timing,
-            pace=terms.pace,
+            tenant=terms.tenant,
             backoff=terms.backoff,
+            missed_since=self._watch.missed_since,
             is_trial=self.is_trial,
         )
         for channel in arriving:
@@ -189,13 +192,15 @@ class Line:
         connection = await opened(self._terms.address)
         self.session = session = self._session()  # not before: channels may come meanwhile
         metrics.connections_opened.inc()
+        self._heard_at = _now()
         log.info("connection.opened", host=self._terms.address.host)
         self._terms.key.accepted()
         try:
             await self._converse(connection, session)
-        except LOST:
+        except LOST as error:
             metrics.connections_lost.inc()
-            self._watch.open(self.subscriptions, "connection lost", _now())
+            since = _now() if is_goodbye(error) else self._heard_at
+            self._watch.open(self.subscriptions, "connection lost", since, _now())
             raise
         finally:
             self._is_healthy = session.healthy
@@ -226,7 +231,7 @@ class Line:
         until = session.deadline
         while True:
             frames = await connection.read()
-            now = _now()
+            self._heard_at = now = _now()
             for raw in frames:
                 if self._intake.take(raw, session, now):
                     self._look(session, now)
@@ -256,9 +261,10 @@ class Line:
 
     def _look(self, session: Session, now: float) -> None:
         moves = self._watch.moved(session, now)
-        for move in filter(refuses_token, moves):
-            token = session.channels[move.topic].token
-            self._terms.credentials.refused(token, move.reason)
+        for move in moves:
+            if move.refuses_token:
+                token = session.channels[move.topic].token
+                self._terms.credentials.refused(token, move.reason)
         if self.canaries is not None:
             moves = self.canaries.heard(session, moves, now)
         if moves:

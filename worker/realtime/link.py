@@ -10,16 +10,17 @@ from typing import Never
 
 import structlog
 
-from ..backoff import waits
+from ..backoff import reconnects
 from ..event import Event, Gap
 from ..subscription import Subscription
 from .beating import Beating, Beats
-from .channel import FULL, Moved, Pace, State, Timing
+from .channel import Moved, State, Tenant, Timing
 from .credentials import Credentials, Key, KeyAlone
 from .events import Decoder
 from .handover import Handover
 from .intake import Intake
 from .line import Line, Terms
+from .refusals import FULL
 from .socket import Address
 from .watch import Listener, Watch
 
@@ -50,15 +51,22 @@ class Link:
         tap: Callable[[bytes | Gap], None] | None = None,
         beats: Beats | None = None,
         timing: Timing | None = None,
-        backoff: Callable[[], Iterator[float]] = waits,
+        backoff: Callable[[], Iterator[float]] = reconnects,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         timing = timing or Timing(heartbeat=heartbeat, silence=min(20.0, heartbeat * 0.8))
         self._key = Key(key)
         self._credentials = credentials or KeyAlone(self._key)
         self._credentials.on_renewed(self._renewed)
-        address = Address.of(url, key)
-        self._terms = Terms(address, self._key, self._credentials, timing, Pace(), backoff, sleep)
+        self._terms = Terms(
+            Address.of(url, key),
+            self._key,
+            self._credentials,
+            timing,
+            Tenant(),
+            backoff,
+            sleep,
+        )
         self._subscriptions = tuple(subscriptions)
         self._listener = listener
         self._handover = Handover()
@@ -110,7 +118,7 @@ class Link:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hand_on(), name="realtime-handover")
             tasks.create_task(self._credentials.run(), name="realtime-credentials")
-            self._watch.open([wanted.topic for wanted in self._subscriptions], "start", _now())
+            self._watch.start(_now())
             self._tasks = tasks
             for line in self.lines:
                 self._start(line)

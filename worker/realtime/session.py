@@ -1,4 +1,4 @@
-"""Which frame is due, and what state is each channel in?"""
+"""Which frame is due on a connection?"""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..backoff import waits
 from ..errors import ConnectionLost, FrameError
 from ..subscription import Subscription
-from .channel import (
-    Channel,
-    Moved,
-    Pace,
-    State,
-    Timing,
-    is_about_token,
-    is_not_retried,
-    is_refused_for_good,
-    refusal,
-    weight,
-)
+from .channel import Channel, Moved, State, Tenant, Timing
 from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .protocol import Frame, encode
@@ -26,7 +15,10 @@ from .protocol import Frame, encode
 MOST_CHANNELS = 100  # Realtime refuses more on one socket
 
 _PHOENIX = "phoenix"
-_JOINED = (State.JOINED, State.READY, State.DEGRADED)  # the server has a channel of ours
+
+
+def _nothing_missed(topic: str) -> int | None:
+    return None
 
 
 class Session:
@@ -35,7 +27,8 @@ class Session:
 
     Call `tick` once `deadline` has come and send what it returns; set `heartbeat.heard` for any
     frame, and give `receive` those that carry no event. `moves` then holds what became of the
-    channels, to be taken by the caller.
+    channels, to be taken by the caller. `missed_since` says from when on broadcasts of a topic
+    are missing, in unix milliseconds.
 
     On a trial, a channel whose join is accepted does not get further than that.
     """
@@ -47,28 +40,31 @@ class Session:
         token: str | None,
         now: float,
         timing: Timing | None = None,
-        pace: Pace | None = None,
+        tenant: Tenant | None = None,
         backoff: Callable[[], Iterator[float]] = waits,
+        missed_since: Callable[[str], int | None] = _nothing_missed,
         is_trial: bool = False,
     ) -> None:
         self._is_trial = is_trial
         self._timing = timing or Timing()
-        self._pace = pace or Pace()
-        self._token = token
+        self._tenant = tenant or Tenant()
         self._backoff = backoff
+        self._token = token
+        self._missed_since = missed_since
+        self._opened_at = now
         self._last_ref = 0
         self._queued: list[str | bytes] = []
         self._left: set[str] = set()  # topics of channels that went to another line
+        self._channels: dict[str, Channel] = {}
         self._carrying: set[str] = set()  # topics whose events are for others than us
         self._end: str | None = None
-        self._channels: dict[str, Channel] = {}
         self.heartbeat = Heartbeat(self._timing.heartbeat, self._timing.silence, now)
         self.healthy = False
         self.deadline = now
         self.moves: list[Moved] = []
         self.echoes: list[Frame] = []  # what canaries brought back
         for wanted in subscriptions:
-            self.admit(Channel(subscription=wanted, waits=backoff(), due=now), now)
+            self.add(wanted, now)
 
     @property
     def channels(self) -> dict[str, Channel]:
@@ -86,7 +82,7 @@ class Session:
     @property
     def joined(self) -> int:
         """How many channels the server has of us."""
-        return sum(channel.state in _JOINED for channel in self._channels.values())
+        return sum(channel.is_joined for channel in self._channels.values())
 
     @property
     def has_queued(self) -> bool:
@@ -117,10 +113,10 @@ class Session:
             return
         self._token = token
         for channel in self._channels.values():
-            if channel.state in _JOINED:
+            if channel.is_joined:
                 self._tell_token(channel, now)
             else:
-                self._join_with_newer(channel, now)
+                channel.join_with_newer(token, now)
         self._plan()
 
     def rejoin(self, now: float, reason: str, *, changes_only: bool) -> None:
@@ -130,9 +126,9 @@ class Session:
         Whoever asks for it again and again keeps a pace of his own.
         """
         for channel in self._channels.values():
-            if channel.state in _JOINED and (channel.subscription.bindings or not changes_only):
-                channel.ready_at = NEVER
-                self._move(channel, State.WAITING, now, reason)
+            is_meant = bool(channel.subscription.bindings) or not changes_only
+            if is_meant and channel.is_joined and channel.state is not State.REFUSED:
+                channel.rejoin(now, reason)
         self._plan()
 
     def push(self, frame: str | bytes, now: float) -> None:
@@ -140,11 +136,19 @@ class Session:
         self._queued.append(frame)
         self.deadline = min(self.deadline, now)
 
+    def add(self, wanted: Subscription, now: float) -> None:
+        """Have a channel more, which joins at once."""
+        channel = Channel(
+            wanted, timing=self._timing, tenant=self._tenant, backoff=self._backoff, due=now
+        )
+        self.admit(channel, now)
+
     def admit(self, channel: Channel, now: float) -> None:
         """Take in a channel that no other session has."""
         self._left.discard(channel.wire_topic)
         self._channels[channel.wire_topic] = channel
-        self._join_with_newer(channel, now)
+        channel.tell = self._moved
+        channel.join_with_newer(self._token, now)
         if not channel.subscription.canary:
             self._carrying.add(channel.wire_topic)
         self.deadline = min(self.deadline, max(now, channel.due))
@@ -158,11 +162,10 @@ class Session:
         channel = self._channels.pop(PREFIX + topic)
         self._carrying.discard(channel.wire_topic)
         self._left.add(channel.wire_topic)
-        if channel.state in (State.JOINING, *_JOINED):
+        if channel.is_joined or channel.state is State.JOINING:
             leave = encode(channel.join_ref, self._ref(), channel.wire_topic, "phx_leave", {})
             self.push(leave, now)
-            channel.state, channel.due = State.WAITING, now
-        channel.join_ref = None
+        channel.let_go(now)
         self._plan()
         return channel
 
@@ -185,9 +188,10 @@ class Session:
         frames = self.beat(now)
         for channel in self._channels.values():
             if now >= channel.due and channel.state is not State.WAITING:
-                self._overdue(channel, now)
+                channel.overdue(now)
         for channel in self._channels.values():
-            if channel.state is State.WAITING and now >= max(channel.due, self._pace.at):
+            is_waiting = channel.state is State.WAITING
+            if is_waiting and now >= max(channel.due, self._tenant.join_at):
                 frames.append(self._join(channel, now))
         self._plan()
         return frames
@@ -196,7 +200,7 @@ class Session:
         """Return what is queued and a heartbeat if one is due: all that needs no answer read."""
         frames, self._queued = self._queued, []
         if self.heartbeat.is_proved(now):
-            self._note_health()
+            self._note_health(now)
         if now >= self.heartbeat.due:
             ref = self._ref()
             self.heartbeat.sent(ref, now)
@@ -207,8 +211,7 @@ class Session:
         """Put off what an answer was due for: it may have come, but nothing was being read."""
         self.heartbeat.excuse(now)
         for channel in self._channels.values():
-            if channel.state in (State.JOINING, State.JOINED, State.DEGRADED):
-                channel.due = max(channel.due, now + self._timing.join)
+            channel.excuse(now)
         self._plan()
 
     # What the server says
@@ -230,141 +233,85 @@ class Session:
             return
         if frame.event == "phx_reply" and frame.topic == _PHOENIX:
             if self.heartbeat.answered(frame.ref, now):
-                self._note_health()
+                self._note_health(now)
         elif frame.event == "system":
             self._system(channel, frame, now)
         elif frame.event not in ("phx_reply", "phx_close", "phx_error"):
             raise FrameError("unknown event")
         elif channel is None:
-            if frame.topic not in self._left:
+            if not self.has_left(frame.topic):
                 raise FrameError("unknown topic")
         elif channel.is_current(frame.join_ref):
             if frame.event == "phx_reply":
                 self._replied(channel, frame, now)
-            elif channel.state is not State.WAITING:
-                reason = channel.reason if channel.state is State.DEGRADED else frame.event
-                self._rejoin_later(channel, now, reason)
+            else:
+                channel.closed(frame.event, now)
         self._plan()
-
-    def _note_health(self) -> None:
-        settled = (State.READY, State.REFUSED)
-        channels = self._channels.values()
-        if all(channel.state in settled or channel.subscription.canary for channel in channels):
-            self.healthy = True
-
-    # Channels
-
-    def _join(self, channel: Channel, now: float) -> str:
-        channel.join_ref = self._ref()
-        channel.token = self._token
-        channel.repeats_until = -NEVER
-        self._move(channel, State.JOINING, now + self._timing.join, channel.reason)
-        self._pace.joined(now, self._timing.pace)
-        payload = channel.join(self._token)
-        return encode(channel.join_ref, channel.join_ref, channel.wire_topic, "phx_join", payload)
 
     def _replied(self, channel: Channel, frame: Frame, now: float) -> None:
         if channel.state is not State.JOINING or frame.ref != channel.join_ref:
             return  # the answer to a leave or to something older
-        timing = self._timing
         for other in self._channels.values():
             if other.state is State.JOINING:
-                other.due = now + timing.join
-        if frame.payload.get("status") != "ok":
-            self._refused(channel, refusal(frame.payload.get("response")), now)
-            return
-        if channel.subscription.bindings or self._is_trial:
-            self._move(channel, State.JOINED, now + timing.subscribed, "joined")
-        else:
-            self._become_ready(channel, now)
+                other.due = now + self._timing.join
+        channel.replied(frame.payload, now, is_trial=self._is_trial)
         self._tell_token(channel, now)
 
-    def _refused(self, channel: Channel, reason: str, now: float) -> None:
-        channel.refusals += weight(reason)
-        if is_refused_for_good(reason):
-            self._move(channel, State.REFUSED, now + self._timing.refused, reason)
-        else:
-            self._rejoin_later(channel, now, reason)
-
-    def _join_with_newer(self, channel: Channel, now: float) -> None:
-        """What was refused for a token that has a successor need not wait."""
-        if not is_about_token(channel.reason) or channel.token == self._token:
-            return
-        if channel.state is State.WAITING:
-            channel.due = now
-        elif channel.state is State.REFUSED:
-            self._move(channel, State.WAITING, now, channel.reason)
-
-    def _tell_token(self, channel: Channel, now: float) -> None:
-        """The server says `Subscribed to PostgreSQL` once more for a new token: no gap."""
-        token = self._token
-        if token is None or token == channel.token:
-            return
-        channel.token = token
-        if channel.subscription.bindings:
-            channel.repeats_until = now + self._timing.renewed
-        payload = {"access_token": token}
-        frame = encode(channel.join_ref, self._ref(), channel.wire_topic, "access_token", payload)
-        self.push(frame, now)
-
     def _system(self, channel: Channel | None, frame: Frame, now: float) -> None:
-        payload = frame.payload
-        message = payload.get("message")
+        message = frame.payload.get("message")
         message = message if isinstance(message, str) else "no message given"
         if message == "Server requested disconnect":
             raise ConnectionLost("server requested disconnect")
         if channel is None:
-            if frame.topic in self._left:
+            if self.has_left(frame.topic):
                 return
             raise FrameError("unknown topic")
         if not channel.is_current(frame.join_ref) or channel.state is State.WAITING:
             return
         if channel.state is State.JOINING and frame.join_ref is None:
             return  # nothing says that the channel being joined is meant, not the one before
-        if payload.get("extension") != "postgres_changes":
-            if payload.get("status") != "ok":  # fatal: phx_close follows
-                self._move(channel, State.DEGRADED, now + self._timing.closing, message)
-        elif payload.get("status") == "ok":
-            self._subscribed(channel, now)
-        elif is_not_retried(message):
-            self._move(channel, State.REFUSED, now + self._timing.unwatched, message)
-        else:
-            self._move(channel, State.DEGRADED, now + self._timing.degraded, message)
-
-    def _subscribed(self, channel: Channel, now: float) -> None:
-        if channel.state is State.READY and now < channel.repeats_until:
-            channel.repeats_until = -NEVER
+        if self._is_trial:
             return
-        self._become_ready(channel, now)
+        channel.system(frame.payload, message, now)
+        self._tell_token(channel, now)
 
-    def _become_ready(self, channel: Channel, now: float) -> None:
-        if channel.state is not State.READY:
-            channel.ready_at = now
-        channel.refusals = 0
-        self._move(channel, State.READY, NEVER, "subscribed")
+    def _note_health(self, now: float) -> None:
+        """A channel that is never well must not keep a connection from having been good."""
+        channels = self._channels.values()
+        states = {channel.state for channel in channels if not channel.subscription.canary}
+        is_settled = states <= {State.READY, State.REFUSED}
+        is_old = now - self._opened_at >= self._timing.stable
+        if is_settled or (is_old and State.READY in states):
+            self.healthy = True
+            self._tenant.slowness = 1.0
 
-    def _overdue(self, channel: Channel, now: float) -> None:
-        reasons = {
-            State.JOINING: "join not answered",
-            State.JOINED: "no changes after the join",
-        }
-        self._rejoin_later(channel, now, reasons.get(channel.state, channel.reason))
+    # Joining
 
-    def _rejoin_later(self, channel: Channel, now: float, reason: str) -> None:
-        if now - channel.ready_at >= self._timing.stable:
-            channel.waits = self._backoff()
-        channel.ready_at = NEVER
-        self._move(channel, State.WAITING, now + next(channel.waits), reason)
+    def _join(self, channel: Channel, now: float) -> str:
+        ref, topic = self._ref(), channel.subscription.topic
+        payload = channel.join(ref, self._token, self._missed_since(topic), now)
+        timing = self._timing
+        pause = min(timing.pace * self._tenant.slowness, max(timing.pace, timing.slowest))
+        self._tenant.join_at = now + pause
+        return encode(ref, ref, channel.wire_topic, "phx_join", payload)
 
-    def _move(self, channel: Channel, state: State, due: float, reason: str) -> None:
-        self.moves.append(Moved(channel.subscription.topic, channel.state, state, reason))
-        channel.state, channel.due, channel.reason = state, due, reason
+    def _tell_token(self, channel: Channel, now: float) -> None:
+        token = self._token
+        if token is None or token == channel.token or not channel.is_joined:
+            return
+        channel.told_token(token, now)
+        payload = {"access_token": token}
+        frame = encode(channel.join_ref, self._ref(), channel.wire_topic, "access_token", payload)
+        self.push(frame, now)
+
+    def _moved(self, moved: Moved) -> None:
+        self.moves.append(moved)
 
     def _plan(self) -> None:
         dues = [self.heartbeat.due]
         for channel in self._channels.values():
             is_waiting = channel.state is State.WAITING
-            dues.append(max(channel.due, self._pace.at) if is_waiting else channel.due)
+            dues.append(max(channel.due, self._tenant.join_at) if is_waiting else channel.due)
         is_due = self._queued or self._end is not None
         self.deadline = -NEVER if is_due else min(dues)
 

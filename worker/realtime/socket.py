@@ -94,6 +94,11 @@ async def leave(connection: ClientConnection) -> None:
         connection.transport.abort()
 
 
+def is_goodbye(error: Exception) -> bool:
+    """Say whether the server closed in good order: until then, all that it sent has come."""
+    return isinstance(error, ConnectionClosed) and error.rcvd is not None
+
+
 def ours(error: Exception, host: str) -> ConnectionLost:
     """Name one of LOST in our words: no URL, no key, no value."""
     if isinstance(error, ConnectionLost):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
@@ -18,6 +21,11 @@ from .handover import Handover
 from .session import Session
 
 log = structlog.get_logger()
+
+MARGIN = 10.0  # seconds by which the database's clock may be before ours; what is doubled is known
+MOST_TOLD = 1000  # a server may find new words without end
+
+_DIGITS = re.compile(r"\d+")
 
 
 class Listener(Protocol):
@@ -50,19 +58,32 @@ class Watch:
         tap: Callable[[bytes | Gap], None] | None,
     ) -> None:
         self._topics = frozenset(wanted.topic for wanted in subscriptions)
+        self._tables = frozenset().union(*(wanted.tables for wanted in subscriptions))
         self._ready: set[str] = set()
         self._gaps = Gaps(subscriptions)
         self._listener = listener
         self._handover = handover
         self._tap = tap
-        self._told: set[tuple[str, str]] = set()  # what is said once, not each time
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()  # said once, not each time
+        self._missed_since: dict[str, float] = {}  # unix seconds, of each topic with a gap
         self._blinks: set[tuple[str, Scope]] = set()  # momentary gaps not yet handed on
 
-    def open(self, topics: Collection[str], reason: str, now: float) -> None:
-        """Nothing comes of these any more: each has a gap, those that had one keep theirs."""
+    def start(self, now: float) -> None:
+        """Nothing comes yet: each channel has a gap."""
+        metrics.channels_ready.set(0)
+        self._open(self._topics, "start", now)
+        self._missed_since = dict.fromkeys(self._topics, time.time())
+
+    def open(self, topics: Collection[str], reason: str, since: float, now: float) -> None:
+        """Nothing comes of these since then: each has a gap, those that had one keep theirs."""
         self._ready.difference_update(topics)
         metrics.channels_ready.set(len(self._ready))
-        self._open(topics, reason, now)
+        self._open(topics, reason, since, now)
+
+    def missed_since(self, topic: str) -> int | None:
+        """Return the unix milliseconds from which on broadcasts are to be repeated, if any."""
+        since = self._missed_since.get(topic)
+        return None if since is None else int(since * 1000)
 
     def moved(self, session: Session, now: float) -> list[Moved]:
         """Take note of the session's heartbeats, and of its moves, which are returned."""
@@ -88,9 +109,9 @@ class Watch:
         metrics.channels_ready.set(len(self._ready))
         return moves
 
-    def doubt(self, topics: Collection[str], holder: str, since: float) -> None:
+    def doubt(self, topics: Collection[str], holder: str, since: float, now: float) -> None:
         """Nothing proves that events of these came since then: open gaps, and keep them open."""
-        self._open(topics, "no canary beat", since)
+        self._open(topics, "no canary beat", since, now)
         self._gaps.hold(topics, holder)
 
     def trust(self, holder: str, now: float) -> None:
@@ -134,7 +155,8 @@ class Watch:
 
     def withheld(self, change: Withheld, now: float) -> None:
         """A row changed and we cannot know which: what is known of the table may be old."""
-        metrics.changes_withheld.labels(change.table).inc()
+        is_ours = change.table in self._tables
+        metrics.changes_withheld.labels(change.table if is_ours else "other").inc()
         if self._is_news(change.table, change.error):
             log.error("change.withheld", table=change.table, reason=change.error)
         self._blink("change withheld", Scope(frozenset({change.table}), frozenset()), now, now)
@@ -152,7 +174,8 @@ class Watch:
     def _say(self, move: Moved) -> None:
         topic, reason = move.topic, move.reason[:200]
         if move.now is State.READY and move.before is not State.READY:
-            self._told = {told for told in self._told if told[0] != topic}
+            for told in [told for told in self._told if told[0] == topic]:
+                del self._told[told]
             log.info("channel.ready", topic=topic)
         elif move.now is State.JOINED:
             log.info("channel.joined", topic=topic)
@@ -163,14 +186,19 @@ class Watch:
         elif move.now is State.REFUSED and self._is_news(topic, reason):
             log.error("channel.refused", topic=topic, reason=reason)
 
-    def _open(self, topics: Iterable[str], reason: str, now: float) -> None:
-        scope = self._gaps.open(topics, reason, now)
+    def _open(
+        self, topics: Iterable[str], reason: str, since: float, now: float | None = None
+    ) -> None:
+        scope = self._gaps.open(topics, reason, since)
         if scope is not None:
+            began = time.time() - MARGIN - (0.0 if now is None else now - since)
+            self._missed_since.update(dict.fromkeys(scope.topics, began))
             metrics.gaps_open.set(len(self._gaps))
             self._tell(reason, scope)
 
     def _close(self, topic: str, now: float) -> None:
         closed = self._gaps.close(topic, now)
+        self._missed_since.pop(topic, None)
         if closed is not None:
             metrics.gaps_open.set(len(self._gaps))
             self._over(closed)
@@ -202,7 +230,11 @@ class Watch:
         self._handover.put(closed, 0)
 
     def _is_news(self, about: str, what: str) -> bool:
+        what = _DIGITS.sub("0", what)  # `expired 3 seconds ago` is no other news in a second
         if (about, what) in self._told:
+            self._told.move_to_end((about, what))
             return False
-        self._told.add((about, what))
+        self._told[about, what] = None
+        if len(self._told) > MOST_TOLD:
+            self._told.popitem(last=False)
         return True
