@@ -12,6 +12,7 @@ from structlog.typing import EventDict, WrappedLogger
 from tests.faults.verdict import Closed, Opened, Told
 from worker.event import Broadcast, Change, Event, Gap
 
+FAR_TOO_OFTEN = 100  # attempts after which a link stays in its pause: the case then counts as hung
 STEP = 0.02  # seconds of each pause: what is bounded is their number
 
 
@@ -26,10 +27,13 @@ class Notes:
     def __init__(self) -> None:
         self.told: dict[str, list[Told]] = {}
         self.reasons: Counter[str] = Counter()
+        self.others: Counter[str] = Counter()  # broadcasts that the writer did not send
         self.lines: list[str] = []
         self.said: list[EventDict] = []
         self.attempts = 0  # pauses of the link before it connected once more
         self.steps = 0  # waits drawn by the link and by its channels
+        self.errors: Counter[str] = Counter()  # of changes that came
+        self.frames: Counter[str] = Counter()  # those without an event, by their name on the wire
         self.open: Counter[tuple[str, str]] = Counter()  # gaps, by reason and table or topic
         self._stirred = asyncio.Event()
 
@@ -43,8 +47,11 @@ class Notes:
             self.open = +self.open
         elif isinstance(event, Change):
             self.told.setdefault(event.table, []).append(int(event.row["id"]))
-        elif isinstance(event, Broadcast):
+            self.errors.update(event.errors)
+        elif isinstance(event, Broadcast) and event.event == "written":
             self.told.setdefault(event.topic, []).append(int(event.payload["n"]))
+        elif isinstance(event, Broadcast):
+            self.others[event.event] += 1
         self.stir()
 
     def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
@@ -54,6 +61,12 @@ class Notes:
             self.open[reason, name] += 1
         self.stir()
 
+    def tap(self, raw: bytes | Gap) -> None:
+        """See every frame: count those that a case waits for."""
+        if isinstance(raw, bytes) and b'"phx_close"' in raw:
+            self.frames["phx_close"] += 1
+            self.stir()
+
     def backoff(self) -> Iterator[float]:
         for _ in count():
             self.steps += 1
@@ -62,6 +75,8 @@ class Notes:
     async def pause(self, seconds: float) -> None:
         self.attempts += 1
         self.stir()
+        if self.attempts > FAR_TOO_OFTEN:
+            await asyncio.get_running_loop().create_future()
         await asyncio.sleep(0)  # its length is bounded elsewhere; here the attempts are counted
 
     def hear(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -13,13 +13,14 @@ from local.realtime.server import Server
 from tests.faults.notes import Notes
 from tests.faults.verdict import Verdict, judge
 from tests.faults.writer import TABLE, TOPIC, Writer
+from tests.support import names
 from tests.support.databases import FreshDatabase
 from tests.support.sockets import served, token
 from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription
 
-HANG = 30.0  # seconds after which a case counts as hung: nothing of it is expected to wait
+HANG = 20.0  # seconds after which a case counts as hung: nothing of it is expected to wait
 TIMING = Timing(
     heartbeat=0.7, silence=0.6, join=2.0, subscribed=2.0, degraded=0.5, refused=0.5,
     unwatched=0.5, closing=0.5, pace=0.0,
@@ -40,11 +41,18 @@ class Stage:
         self.writer = writer
         self.task: asyncio.Task[object] | None = None
         self.patience = HANG
+        self.begun = 0  # how many lines the log had when the fault began
+        self.loaded = 0  # under load: the row that had come when the fault began
 
     @property
     def is_whole(self) -> bool:
         """Everything flows, and no gap is open."""
         return self.link.ready and not self.notes.open
+
+    def begin(self) -> None:
+        """A fault begins: what is said and counted from now on is its own."""
+        self.begun = len(self.notes.lines)
+        self.notes.start_counting()
 
     async def until(self, met: Callable[[], bool], what: str) -> None:
         """Wait for a condition. Raises AssertionError when the case hangs or the link ends."""
@@ -86,14 +94,17 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(database: FreshDatabase, notes: Notes, **settings: object) -> AsyncIterator[Stage]:
+async def stage(
+    database: FreshDatabase, notes: Notes, *, named: bool = False, **settings: object
+) -> AsyncIterator[Stage]:
     """Set it up, the link ready and its first gap closed."""
-    with capture_logs(processors=[notes.hear]):
+    with capture_logs(processors=[notes.hear]), contextlib.ExitStack() as around:
         async with served(database, **settings) as server, _connected(database) as connection:
             writer = Writer(connection)
             await writer.prepare()
+            url = around.enter_context(names.named(server)) if named else server.url
             link = Link(
-                url=server.url,
+                url=url,
                 key=token("service_role"),
                 subscriptions=WANTED,
                 listener=notes,
@@ -101,6 +112,7 @@ async def stage(database: FreshDatabase, notes: Notes, **settings: object) -> As
                 timing=TIMING,
                 backoff=notes.backoff,
                 sleep=notes.pause,
+                tap=notes.tap,
             )
             async with _running(Stage(server, link, notes, writer)) as made:
                 yield made

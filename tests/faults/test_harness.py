@@ -15,7 +15,7 @@ from tests.faults.writer import TABLE
 from tests.support.databases import FreshDatabase
 from worker.event import Change, Event, Gap
 
-(CLOSED,) = (case for case in CASES if case.name == "close 1012")
+(CLOSED,) = (case for case in CASES if case.name == "close=1012")
 
 
 async def test_a_link_that_does_not_come_back_is_found_out(database: FreshDatabase) -> None:
@@ -24,7 +24,7 @@ async def test_a_link_that_does_not_come_back_is_found_out(database: FreshDataba
             await asyncio.get_running_loop().create_future()
 
     async with stage(database, Tired()) as on:
-        CLOSED.throw(on)
+        CLOSED.throw(on.server.faults)
         await on.until(lambda: bool(on.notes.open), "the fault was felt")
         on.patience = 0.3  # what is measured: nothing comes
         with pytest.raises(
