@@ -53,7 +53,9 @@ class Settings(BaseSettings):
         None, description="the Postgres that the worker writes to: postgresql://…"
     )
     supabase_url: str | None = Field(None, description="https://<project>.supabase.co")
-    supabase_key: SecretStr | None = Field(None, description="the service role key, or sb_secret_…")
+    supabase_key: SecretStr | None = Field(
+        None, description="the service role key, or sb_secret_…; with a user a public one will do"
+    )
     supabase_user_email: str | None = Field(
         None, description="the user to sign in as, with the password; unset: joins carry the key"
     )
