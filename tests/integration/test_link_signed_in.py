@@ -13,6 +13,7 @@ import structlog
 
 from local.realtime.server import Server
 from local.realtime.settings import DEMO_USER
+from local.realtime.token_expired import Expired
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import Doorway, doorway
 from tests.support.policies import admin, allow
@@ -216,6 +217,36 @@ async def test_a_new_token_that_is_refused_while_joined_is_replaced(
         assert lost["reason"].startswith("Token has expired")
         server.settings = good
         await all_closed(ear)
+
+
+async def test_a_user_gets_over_tokens_declared_expired(
+    server: Server, auth: Doorway, log: Log
+) -> None:
+    ear = Ear()
+    async with running(link_as(user_of(auth), server, ear)):
+        await all_closed(ear)
+        server.faults.token_expired = Expired()
+        await all_closed(ear)
+
+    assert len(log.events("connection.opened")) == 1
+    assert not log.events("channel.isolated"), "the token tells nothing of a channel"
+
+
+async def test_a_key_declared_expired_by_mistake_is_good_again_when_it_is_taken(
+    server: Server, log: Log
+) -> None:
+    ear = Ear()
+    legacy = {"key": token("service_role"), "timing": QUICK}
+    async with running(link_as(None, server, ear, **legacy)) as link:
+        await all_closed(ear)
+        server.faults.token_expired = Expired()
+        await log.said("key.expired")
+        assert link.token_missing == "SUPABASE_KEY has expired"
+        server.faults.token_expired = None
+        await all_closed(ear)
+
+        assert link.ready and link.token_missing is None
+    assert len(log.events("key.expired")) == 1
 
 
 async def test_a_rotated_secret_makes_tokens_be_fetched_anew(

@@ -9,8 +9,10 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import structlog
+from aiohttp import web
 
 from local import tokens
 from local.realtime.server import Server
@@ -128,17 +130,70 @@ async def test_a_lost_refresh_token_means_signing_in_anew(
     assert refused["reason"] == "refresh_token_not_found (HTTP 400)"
 
 
-async def test_a_token_the_server_calls_expired_is_replaced_at_once(realtime: Server) -> None:
-    user = SignedIn(account(realtime.url), backoff=at_once)
+@contextlib.asynccontextmanager
+async def swallowing(url: str) -> AsyncIterator[str]:
+    """A way to a server on which the answer to the first refresh is lost."""
+    lost: list[str] = []
+
+    async def pass_on(request: web.Request) -> web.Response:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            body = await request.read()
+            answer = await http.post(f"{url}{request.path_qs}", content=body)
+        if "refresh_token" in request.path_qs and not lost and request.transport is not None:
+            lost.append(request.path_qs)
+            request.transport.close()
+        return web.Response(
+            body=answer.content, status=answer.status_code, content_type="application/json"
+        )
+
+    app = web.Application()
+    app.router.add_post("/{anything:.*}", pass_on)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_refresh_whose_answer_is_lost_ends_in_signing_in_anew(
+    realtime: Server, lines: list[Any]
+) -> None:
+    """The refresh token was spent, and nobody here knows its successor."""
+    async with swallowing(realtime.url) as url:
+        user = SignedIn(account(url), backoff=at_once)
+        async with staying(user) as told:
+            first = await told.next()
+            user.refused(first, "Token has expired")
+            second = await told.next()
+
+    assert claims(first)["session_id"] != claims(second)["session_id"]
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == [
+        "user.signed_in",
+        "token.refused",
+        "sign_in.failed",
+        "refresh.refused",
+        "user.signed_in",
+    ]
+
+
+async def test_a_token_the_server_calls_expired_is_replaced_once(realtime: Server) -> None:
+    pauses = Pauses()
+    user = SignedIn(account(realtime.url), backoff=at_once, sleep=pauses)
     async with staying(user) as told:
         first = await told.next()
         user.refused(first, "Token has expired 0 seconds ago")
         assert user.missing == "Realtime does not take the user's token"
+        await pauses.asked.get()
         second = await told.next()
         assert user.missing is None
 
         user.refused(first, "Token has expired 0 seconds ago")
         assert user.missing is None, "news of a token that has a successor are old"
+        async with staying(SignedIn(account(realtime.url))) as another:
+            await another.next()
+        assert pauses.asked.empty(), "one refusal, one successor"
     assert claims(first)["session_id"] == claims(second)["session_id"]
 
 

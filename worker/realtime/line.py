@@ -13,7 +13,7 @@ from .. import metrics
 from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
 from .canaries import Canaries
-from .channel import Channel, Moved, Tenant, Timing
+from .channel import Channel, Moved, State, Tenant, Timing
 from .credentials import Credentials, Key
 from .intake import Intake
 from .refusals import is_about_token
@@ -261,14 +261,19 @@ class Line:
 
     def _look(self, session: Session, now: float) -> None:
         moves = self._watch.moved(session, now)
-        for move in moves:
-            if move.refuses_token:
-                token = session.channels[move.topic].token
-                self._terms.credentials.refused(token, move.reason)
+        self._judge_tokens(session, moves)
         if self.canaries is not None:
             moves = self.canaries.heard(session, moves, now)
         if moves:
             self._placed(self, moves)
+
+    def _judge_tokens(self, session: Session, moves: Sequence[Moved]) -> None:
+        for move in moves:
+            if move.refuses_token:
+                token = session.channels[move.topic].token
+                self._terms.credentials.refused(token, move.reason)
+            elif move.now is State.READY:
+                self._terms.key.accepted()
 
 
 def _now() -> float:
