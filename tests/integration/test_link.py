@@ -116,11 +116,13 @@ async def test_a_frozen_server_is_left_for_its_missed_heartbeat() -> None:
     with structlog.testing.capture_logs() as lines:
         async with scripted(script) as url, running(make(url, ear)):
             await ear.next_gap()
-            assert (await ear.next_gap()).reason == "connection lost"
+            gap = await ear.next_gap()
             frozen.set()
 
     lost = next(line for line in lines if line["event"] == "connection.lost")
     assert lost["reason"] == "silent for 0.25 s after a heartbeat"
+    assert gap.reason == "connection lost"
+    assert gap.closed - gap.opened > 0.5, "it begins when the last frame was heard"
 
 
 async def test_heartbeats_go_out_while_frames_pour_in() -> None:

@@ -246,6 +246,28 @@ def test_joins_are_answered_one_by_one_and_each_answer_gives_the_others_time() -
     assert it.channels["leads"].due == 35
 
 
+def test_an_answer_gives_no_more_time_to_the_joins_before_it() -> None:
+    """Or a channel that is refused again and again would keep one nobody answers from its end."""
+    it = session(LEADS, ROOM)
+    server = Server(it)
+    server.tick(0)
+
+    server.accept("room", 15)
+
+    assert it.channels["leads"].due == 20
+
+
+def test_health_is_proved_by_age_although_one_channel_is_never_well() -> None:
+    it = session(LEADS, ROOM)
+    server = Server(it)
+    server.make_ready("room", now=0)
+    for now in (25, 50, 75):
+        server.tick(now)
+        server.answer_heartbeat(now)
+        server.refuse("leads", {"reason": "QueryCanceled: …"}, now)
+        assert it.healthy is (now >= 60)
+
+
 def test_joins_keep_their_pace() -> None:
     topics = [Subscription(f"room-{number}", broadcast=True) for number in range(5)]
     it = Session(topics, token=None, now=0.0, timing=Timing(pace=0.5), backoff=backoff)

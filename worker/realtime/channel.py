@@ -132,6 +132,10 @@ class Channel:
         """After a rejoin the server still says goodbye to the old channel, under the old ref."""
         return join_ref is None or join_ref == self.join_ref
 
+    def is_behind(self, other: Channel) -> bool:
+        """Say whether the server gets to this join after that one: it takes them in their order."""
+        return int(self.join_ref or 0) > int(other.join_ref or 0)
+
     # What we do
 
     def join(self, ref: str, token: str | None, since: int | None, now: float) -> dict[str, Any]:

@@ -191,9 +191,8 @@ class Line:
     async def _connect(self) -> None:
         connection = await opened(self._terms.address)
         self.session = session = self._session()  # not before: channels may come meanwhile
-        metrics.connections_opened.inc()
         self._heard_at = _now()
-        log.info("connection.opened", host=self._terms.address.host)
+        self._watch.opened(self._terms.address.host)
         self._terms.key.accepted()
         try:
             await self._converse(connection, session)

@@ -251,8 +251,8 @@ class Session:
     def _replied(self, channel: Channel, frame: Frame, now: float) -> None:
         if channel.state is not State.JOINING or frame.ref != channel.join_ref:
             return  # the answer to a leave or to something older
-        for other in self._channels.values():
-            if other.state is State.JOINING:
+        for other in self._channels.values():  # those before it will not be answered any more
+            if other.state is State.JOINING and other.is_behind(channel):
                 other.due = now + self._timing.join
         channel.replied(frame.payload, now, is_trial=self._is_trial)
         self._tell_token(channel, now)

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 MARGIN = 10.0  # seconds by which the database's clock may be before ours; what is doubled is known
 MOST_TOLD = 1000  # a server may find new words without end
 
+_CONNECTION = "the connection"  # what news may be about, beside topics and tables
 _DIGITS = re.compile(r"\d+")
 
 
@@ -124,15 +125,23 @@ class Watch:
         """Some events of these may be lost since then, and it is over."""
         self._blink(reason, self._gaps.scope(topics), since, now)
 
+    def opened(self, host: str) -> None:
+        """Say that there is a connection."""
+        metrics.connections_opened.inc()
+        self._forget(_CONNECTION)
+        log.info("connection.opened", host=host)
+
     def lost(self, lost: ConnectionLost, host: str, pause: float) -> None:
         """Say why there is no connection, and after how many seconds the next is tried."""
         wait = round(pause, 2)
-        if isinstance(lost, HandshakeRefused):
-            log.error(
-                "connection.refused", host=host, status=lost.status, reason=lost.reason, wait=wait
-            )
-        else:
+        if not isinstance(lost, HandshakeRefused):
             log.warning("connection.lost", host=host, reason=str(lost), wait=wait)
+            return
+        said = {"host": host, "status": lost.status, "reason": lost.reason, "wait": wait}
+        if self._is_news(_CONNECTION, str(lost)):
+            log.error("connection.refused", **said)
+        else:
+            log.warning("connection.refused", **said)
 
     def unreadable(self, kind: str, topic: str | None, event: str | None, now: float) -> None:
         """
@@ -174,10 +183,9 @@ class Watch:
     def _say(self, move: Moved) -> None:
         topic, reason = move.topic, move.reason[:200]
         if move.now is State.READY and move.before is not State.READY:
-            for told in [told for told in self._told if told[0] == topic]:
-                del self._told[told]
+            self._forget(topic)
             log.info("channel.ready", topic=topic)
-        elif move.now is State.JOINED:
+        elif move.now is State.JOINED and self._is_news(topic, "joined"):
             log.info("channel.joined", topic=topic)
         elif move.now is State.DEGRADED:
             log.warning("channel.degraded", topic=topic, reason=reason)
@@ -228,6 +236,10 @@ class Watch:
         if self._tap is not None:
             self._tap(closed)
         self._handover.put(closed, 0)
+
+    def _forget(self, about: str) -> None:
+        for told in [told for told in self._told if told[0] == about]:
+            del self._told[told]
 
     def _is_news(self, about: str, what: str) -> bool:
         what = _DIGITS.sub("0", what)  # `expired 3 seconds ago` is no other news in a second
