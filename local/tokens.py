@@ -37,16 +37,26 @@ def issue(
 
 
 def read(token: str, secret: str, *, now: float | None = None) -> Claims:
-    """Return the claims of a token that is signed, has `role` and `exp`, and is not over yet."""
+    """
+    Return the claims of a token that is signed, has `role` and `exp`, and is not over yet.
+
+    `iat` may be left out but is a number (protocol page, 1.1); with which words another one is
+    refused is not written there.
+    """
     claims = _signed(token, secret)
-    expires = claims.get("exp")
-    if not isinstance(claims.get("role"), str) or not isinstance(expires, int | float):
+    if not _is_number(claims.get("iat", 0)):
+        raise TokenRefused("MalformedJWT", "The token provided is not a valid JWT")
+    if not isinstance(claims.get("role"), str) or not _is_number(claims.get("exp")):
         raise TokenRefused("InvalidJWTToken", "Fields `role` and `exp` are required in JWT")
-    late = int(time.time() if now is None else now) - int(expires)
+    late = int(time.time() if now is None else now) - int(claims["exp"])
     if late >= 0:
         text = f"Token has expired {late} seconds ago"
         raise TokenRefused("InvalidJWTToken", text, brief="Token has expired")
     return claims
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _signed(token: str, secret: str) -> dict[str, Any]:

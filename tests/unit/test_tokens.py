@@ -46,11 +46,28 @@ def test_what_is_no_token_is_malformed(token: str) -> None:
     assert refusal(token) == ("MalformedJWT", "The token provided is not a valid JWT")
 
 
-@pytest.mark.parametrize("claims", [{"role": "anon"}, {"exp": NOW + 9}, {"role": "a", "exp": "x"}])
+@pytest.mark.parametrize(
+    "claims",
+    [{"role": "anon"}, {"exp": NOW + 9}, {"role": "a", "exp": "x"}, {"role": "a", "exp": True}],
+)
 def test_role_and_exp_are_required(claims: dict[str, object]) -> None:
     token = jwt.encode(claims, SECRET, algorithm="HS256")
 
     assert refusal(token) == ("InvalidJWTToken", "Fields `role` and `exp` are required in JWT")
+
+
+@pytest.mark.parametrize("issued", ["1700000000", None, True, [], {}])
+def test_a_time_of_issue_that_is_no_number_is_refused(issued: object) -> None:
+    token = issue(SECRET, "anon", now=NOW, iat=issued)
+
+    assert refusal(token) == ("MalformedJWT", "The token provided is not a valid JWT")
+
+
+@pytest.mark.parametrize("issued", [{}, {"iat": NOW + 99.5}])
+def test_a_token_needs_no_time_of_issue_and_any_number_will_do(issued: dict[str, float]) -> None:
+    claims = {"role": "anon", "exp": NOW + 9, **issued}
+
+    assert read(jwt.encode(claims, SECRET, algorithm="HS256"), SECRET, now=NOW) == claims
 
 
 def test_a_foreign_signature_is_refused() -> None:
