@@ -84,7 +84,7 @@ async def _up(data: Path | None, as_json: bool, faults: Sequence[Asked]) -> None
         else:
             for name, value in env.items():
                 print(f"export {name}={shlex.quote(value)}", flush=True)
-        await stopping.wait()
+        await stack.until(stopping)
 
 
 @app.command()

@@ -158,6 +158,7 @@ async def watch(demo: Demo, console: Console, seconds: float | None) -> None:
     with Live(demo.screen, console=console, auto_refresh=False, transient=True) as live:
         ends = float("inf")
         while time.monotonic() < ends and not demo.stopping.is_set():
+            demo.stack.cluster.check()
             demo.screen.figures = await read_figures(demo.port)
             if ends == float("inf") and demo.screen.figures["effects_committed_total:audit"]:
                 took = time.monotonic() - demo.begun

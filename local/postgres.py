@@ -55,12 +55,25 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running server. `log` is the file it writes to; `pid` is its postmaster."""
+    """A running server. `log` is the file it writes to."""
 
     port: int
-    pid: int
     log: Path
     password: str
+    server: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Of its postmaster."""
+        return self.server.pid
+
+    def check(self) -> None:
+        """Raises PostgresError when it has ended without being told to."""
+        if (status := self.server.poll()) is not None:
+            how = (
+                f"was killed by {signal.Signals(-status).name}" if status < 0 else "ended by itself"
+            )
+            raise PostgresError(f"PostgreSQL {how}")
 
     def url(self, database: str = "postgres", role: str = "postgres") -> str:
         """A connection URL with the password in it; the roles of `prepare` share one password."""
@@ -125,7 +138,7 @@ def _serving(
         raise PostgresError(f"PostgreSQL cannot be started: {error}") from error
     try:
         log.info("postgres.started", port=port, seconds=round(time.monotonic() - began, 2))
-        yield Cluster(port, server.pid, place.log, password)
+        yield Cluster(port, place.log, password, server)
     finally:
         _stop(server, stop_deadline)
         log.info("postgres.stopped", port=port)

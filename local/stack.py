@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ from local.postgres import SUPERUSER, Cluster
 from local.realtime.server import LOOPBACK, Server, serving
 from local.realtime.settings import Settings
 
+POSTGRES_CHECK = 0.5  # seconds
 NAMELESS = "realtime.invalid"  # RFC 2606: it never resolves
 KEY_LIFETIME = 10 * 365 * 86_400.0  # seconds, as a project's service key
 
@@ -45,6 +47,20 @@ class Stack:
     jwt_secret: str
     admin_url: str
     server: Server
+    cluster: Cluster
+
+    async def until(self, stopping: asyncio.Event) -> None:
+        """
+        Return when it is set. Raises PostgresError when PostgreSQL is gone.
+
+        Nothing starts it again: whoever killed it wants to see what that does, and a data
+        directory that lost its server is better looked at by somebody.
+        """
+        while not stopping.is_set():
+            self.cluster.check()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POSTGRES_CHECK):
+                    await stopping.wait()
 
     @property
     def env(self) -> dict[str, str]:
@@ -83,6 +99,7 @@ async def running(
                 keys.jwt_secret,
                 admin_url,
                 server,
+                cluster,
             )
 
 

@@ -91,6 +91,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Follow the database while the caller does something else."""
+        failed: Exception | None = None
         async with asyncio.TaskGroup() as self._tasks:
             standing = [
                 self._tasks.create_task(self._follow_changes()),
@@ -99,10 +100,14 @@ class Server:
             ]
             try:
                 yield
+            except Exception as error:
+                failed = error  # the group would wrap the caller's own error into one of groups
             finally:
                 await self._part()
                 for task in standing:
                     task.cancel()
+        if failed is not None:
+            raise failed
 
     async def _part(self) -> None:
         """Close every connection as a restarting server does; cut those that do not listen."""

@@ -78,6 +78,17 @@ def test_a_data_directory_keeps_rows_keys_and_addresses(directory: Path) -> None
     assert seen[0] == seen[1]
 
 
+def test_up_ends_with_a_message_when_postgres_is_killed() -> None:
+    with local("up", "--json") as process:
+        first_line(process)
+        (postmaster, *_) = psutil.Process(process.pid).children()
+        postmaster.kill()
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert "tidemark: PostgreSQL was killed by SIGKILL\n" in err and "Traceback" not in err
+
+
 def test_up_says_why_it_cannot(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
