@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from itertools import count
 from typing import Any
 
@@ -163,6 +163,33 @@ async def test_a_table_that_is_not_published_is_refused_once_and_the_others_go_o
     (refused,) = [line for line in lines if line["event"] == "channel.refused"]
     assert refused["topic"] == "missing"
     assert "Unable to subscribe to changes with given parameters" in refused["reason"]
+
+
+async def test_a_channel_that_is_refused_again_and_again_does_not_hold_up_the_others(
+    database: FreshDatabase, table: asyncpg.Connection
+) -> None:
+    """On one socket each of these twenty changes would wait for a refusal: forty seconds."""
+    ear, secret = Ear(), Subscription("secret", broadcast=True, private=True)
+    stubborn = Timing(heartbeat=30.0, pace=0.0, refused=0.0)
+    isolated = asyncio.Event()
+
+    def hear(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Any:
+        if line["event"] == "channel.isolated":
+            isolated.set()
+        return line
+
+    async with served(database, join_error_delay=2.0) as server:
+        link = link_to(server, ear, LEADS, secret, key=token("anon"), timing=stubborn)
+        with structlog.testing.capture_logs(processors=[hear]):
+            async with running(link):
+                assert (await ear.next_gap()).topics == {"changes"}
+                await isolated.wait()
+                async with asyncio.timeout(10):
+                    for number in range(20):
+                        await table.execute("insert into leads values ($1, 'new')", number)
+                        assert isinstance(await ear.next(), Change)
+
+                assert link.channels["changes"] == "ready" and link.channels["secret"] != "ready"
 
 
 async def test_a_wrong_key_is_named_and_never_given_up(realtime: Server) -> None:
