@@ -47,6 +47,11 @@ def as_user(database: FreshDatabase, url: str, **more: str) -> dict[str, str]:
     )
 
 
+def counted(numbers: str, name: str) -> float:
+    (line,) = (line for line in numbers.splitlines() if line.startswith(name))
+    return float(line.rpartition(" ")[2])
+
+
 async def add_lead(database: FreshDatabase) -> None:
     connection = await asyncpg.connect(database.url)
     try:
@@ -60,19 +65,26 @@ async def add_lead(database: FreshDatabase) -> None:
 async def test_a_worker_outlives_its_tokens(
     migrated: FreshDatabase, server: Server, folder: Path
 ) -> None:
-    settings = as_user(migrated, server.url)
-    async with worker_process("run", folder=folder, settings=settings) as worker:
-        ready = await worker.event("worker.ready")
-        place = ready["place"]
+    settings = as_user(migrated, server.url, HOST="127.0.0.1", PORT="0", CANARY_SECONDS="1")
+    async with (
+        worker_process("run", folder=folder, settings=settings) as worker,
+        httpx.AsyncClient() as browser,
+    ):
+        port = (await worker.event("worker.starting"))["port"]
+        place = (await worker.event("worker.ready"))["place"]
         for _ in range(4):
             place = (await worker.event("token.renewed", after=place + 1))["place"]
         await add_lead(migrated)
         await worker.event("handler.finished", handler="leads.lead_kept")
+        numbers = (await browser.get(f"http://127.0.0.1:{port}/metrics")).text
         worker.send(signal.SIGTERM)
 
         assert await worker.ends() == 0
+        assert counted(numbers, 'tidemark_canary_seconds_count{kind="changes"}') >= 1
+        assert counted(numbers, "tidemark_tokens_renewed_total") >= 4
         assert [line["reason"] for line in worker.events("gap.opened")] == ["start"]
         assert len(worker.events("user.signed_in")) == 1
+        assert not worker.events("canary.disabled"), "the user may read the beats, too"
         story = worker.story()
         assert DEMO_USER.password not in story and DEMO_USER.email not in story
         assert "eyJ" not in story and "hunter2" not in story
