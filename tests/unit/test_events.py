@@ -1,5 +1,6 @@
 """Which event does a frame carry?"""
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -240,6 +241,20 @@ def test_a_broadcast_id_that_is_no_uuid_still_dedupes() -> None:
 
     assert broadcast(decoder, payload=1, meta={"id": "seven"}) is not None
     assert broadcast(decoder, payload=1, meta={"id": "seven"}) is None
+
+
+def test_ids_of_any_length_are_known_again_without_being_kept() -> None:
+    decoder = Decoder(())
+    broadcast(decoder, meta={"id": "x" * 1000})
+
+    tracemalloc.start()
+    for number in range(200):
+        assert broadcast(decoder, meta={"id": "x" * 100_000 + str(number)}) is not None
+        assert broadcast(decoder, meta={"id": "x" * 100_000 + str(number)}) is None
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept < 1_000_000, "twenty megabytes of them came"
 
 
 def test_presence_says_who_came_and_who_went() -> None:

@@ -20,6 +20,7 @@ from .test_protocol import JSON
 LEADS = Subscription("leads", (Binding("public", "leads"),))
 ROOM = Subscription("room", broadcast=True)
 SUBSCRIBED = "Subscribed to PostgreSQL"
+REPLICATION = "Replication connection established"
 
 
 def backoff() -> Iterator[float]:
@@ -510,7 +511,7 @@ STEPS = st.one_of(
     st.floats(0, 40).map(lambda seconds: ("pass", seconds)),
     st.tuples(
         st.sampled_from(["phx_reply", "phx_close", "phx_error", "system", "surprise"]),
-        st.sampled_from(["realtime:leads", "realtime:room", "phoenix", ""]),
+        st.sampled_from(["realtime:leads", "realtime:room", "realtime:office", "phoenix", ""]),
         st.none() | st.sampled_from([str(number) for number in range(1, 9)]),
         st.none() | st.sampled_from([str(number) for number in range(1, 9)]),
         st.sampled_from(
@@ -521,6 +522,8 @@ STEPS = st.one_of(
                 {"extension": "postgres_changes", "status": "ok", "message": SUBSCRIBED},
                 {"extension": "postgres_changes", "status": "error", "message": "x"},
                 {"extension": "system", "status": "error", "message": "Token has expired"},
+                {"extension": "system", "status": "ok", "message": REPLICATION},
+                {"status": "error", "response": {"reason": "UnableToReplayMessages: …"}},
             ]
         )
         | JSON,
@@ -528,9 +531,19 @@ STEPS = st.one_of(
 )
 
 
-@given(st.lists(STEPS, max_size=40))
-def test_no_state_is_without_a_deadline_whatever_the_server_says(steps: list[Any]) -> None:
-    it = session(LEADS, ROOM)
+@given(st.lists(STEPS, max_size=40), st.booleans())
+def test_no_state_is_without_a_deadline_whatever_the_server_says(
+    steps: list[Any], is_trial: bool
+) -> None:
+    it = Session(
+        [LEADS, ROOM, Subscription("office", broadcast=True, private=True)],
+        token="jwt",
+        now=0.0,
+        timing=Timing(pace=0.0),
+        backoff=backoff,
+        missed_since=lambda topic: 1000,
+        is_trial=is_trial,
+    )
     now = 0.0
     for step in steps:
         try:
@@ -548,3 +561,4 @@ def test_no_state_is_without_a_deadline_whatever_the_server_says(steps: list[Any
             assert it.deadline > now, "a tick does all that is due"
         for channel in it.channels.values():
             assert channel.state is State.READY or channel.due < float("inf")
+            assert not (is_trial and channel.state is State.READY)

@@ -8,10 +8,9 @@ from worker.realtime.channel import State, Tenant, Timing
 from worker.realtime.session import Session
 from worker.subscription import Subscription
 
-from .test_session import ROOM, Server, backoff, state
+from .test_session import REPLICATION, ROOM, Server, backoff, state
 
 OFFICE = Subscription("office", broadcast=True, private=True)
-REPLICATION = "Replication connection established"
 
 
 def session(*subscriptions: Subscription, since: int | None = 1000) -> Session:

@@ -18,6 +18,7 @@ PREFIX = "realtime:"
 CARRIERS = frozenset({"postgres_changes", "broadcast", "presence_diff", "presence_state"})
 
 _WINDOW = 16_384  # frames and broadcast ids remembered: a second or two at full speed
+_LONGEST_ID = 64  # characters remembered as they are; a server may send megabytes
 _KINDS: dict[str, Kind] = {"INSERT": "INSERT", "UPDATE": "UPDATE", "DELETE": "DELETE"}
 
 
@@ -137,6 +138,8 @@ class Decoder:
         )
 
     def _known(self, topic: str, given: str) -> bool:
+        if len(given) > _LONGEST_ID:
+            given = blake2b(given.encode(), digest_size=16).hexdigest()
         key = (topic, given)
         if key in self._broadcasts:
             return True

@@ -206,8 +206,8 @@ class Watch:
 
     def _close(self, topic: str, now: float) -> None:
         closed = self._gaps.close(topic, now)
-        self._missed_since.pop(topic, None)
         if closed is not None:
+            self._missed_since.pop(topic, None)
             metrics.gaps_open.set(len(self._gaps))
             self._over(closed)
 
