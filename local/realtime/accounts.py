@@ -5,41 +5,30 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from local import tokens
 from local.realtime.bearer import claims_of
 from local.realtime.serializer import Unreadable, from_json
+from local.realtime.settings import User
+from local.realtime.tenant import Session, Tenant
 from local.tokens import TokenRefused
-
-if TYPE_CHECKING:
-    from local.realtime.server import Server
-    from local.realtime.settings import User
 
 BORN = "2026-01-01T00:00:00Z"  # of every user: nobody looks at it, and clients want a date
 VERSION = {"X-Supabase-Api-Version": "2024-01-01"}  # makes clients read `code` in errors
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a refresh token stands for; the token is spent when it is used."""
-
-    user: User
-    id: str
-
-
-def routes(server: Server) -> list[web.RouteDef]:
+def routes(tenant: Tenant) -> list[web.RouteDef]:
     async def token(request: web.Request) -> web.Response:
-        return await _token(server, request)
+        return await _token(tenant, request)
 
     async def user(request: web.Request) -> web.Response:
-        return _user(server, request)
+        return _user(tenant, request)
 
     async def logout(request: web.Request) -> web.Response:
-        return _logout(server, request)
+        return _logout(tenant, request)
 
     return [
         web.post("/auth/v1/token", token),
@@ -48,7 +37,7 @@ def routes(server: Server) -> list[web.RouteDef]:
     ]
 
 
-async def _token(server: Server, request: web.Request) -> web.Response:
+async def _token(tenant: Tenant, request: web.Request) -> web.Response:
     try:
         body = from_json(await request.read())
     except Unreadable:
@@ -56,33 +45,33 @@ async def _token(server: Server, request: web.Request) -> web.Response:
     given = body if isinstance(body, dict) else {}
     grant = request.query.get("grant_type")
     if grant == "password":
-        return _sign_in(server, str(given.get("email")), str(given.get("password")))
+        return _sign_in(tenant, str(given.get("email")), str(given.get("password")))
     if grant == "refresh_token":
-        return _refresh(server, str(given.get("refresh_token")))
+        return _refresh(tenant, str(given.get("refresh_token")))
     return _error(400, "unsupported_grant_type", "Unsupported grant type")
 
 
-def _sign_in(server: Server, email: str, password: str) -> web.Response:
-    for user in server.settings.users:
+def _sign_in(tenant: Tenant, email: str, password: str) -> web.Response:
+    for user in tenant.settings.users:
         right = hmac.compare_digest(user.password.encode(), password.encode())
         if right and user.email == email.lower():
-            return _session(server, Session(user, secrets.token_hex(16)))
+            return _session(tenant, Session(user, secrets.token_hex(16)))
     return _error(400, "invalid_credentials", "Invalid login credentials")
 
 
-def _refresh(server: Server, refresh_token: str) -> web.Response:
-    session = server.sessions.pop(refresh_token, None)
+def _refresh(tenant: Tenant, refresh_token: str) -> web.Response:
+    session = tenant.sessions.pop(refresh_token, None)
     if session is None:
         text = "Invalid Refresh Token: Refresh Token Not Found"
         return _error(400, "refresh_token_not_found", text)
-    return _session(server, session)
+    return _session(tenant, session)
 
 
-def _session(server: Server, session: Session) -> web.Response:
-    lifetime = int(server.settings.token_lifetime)
-    now = time.time() - server.settings.token_age
+def _session(tenant: Tenant, session: Session) -> web.Response:
+    lifetime = int(tenant.settings.token_lifetime)
+    now = time.time() - tenant.settings.token_age
     access_token = tokens.issue(
-        server.jwt_secret,
+        tenant.jwt_secret,
         session.user.role,
         lifetime=lifetime,
         now=now,
@@ -94,7 +83,7 @@ def _session(server: Server, session: Session) -> web.Response:
         jti=secrets.token_hex(8),
     )
     refresh_token = secrets.token_urlsafe(12)
-    server.sessions[refresh_token] = session
+    tenant.sessions[refresh_token] = session
     return web.json_response(
         {
             "access_token": access_token,
@@ -108,29 +97,29 @@ def _session(server: Server, session: Session) -> web.Response:
     )
 
 
-def _user(server: Server, request: web.Request) -> web.Response:
+def _user(tenant: Tenant, request: web.Request) -> web.Response:
     try:
-        claims = claims_of(server, request)
+        claims = claims_of(tenant, request)
     except TokenRefused as refused:
         return _error(403, "bad_jwt", f"invalid JWT: {refused.message}")
-    for user in server.settings.users:
+    for user in tenant.settings.users:
         if str(user.id) == claims.get("sub"):
             return web.json_response(_profile(user), headers=VERSION)
     return _error(403, "user_not_found", "User from sub claim in JWT does not exist")
 
 
-def _logout(server: Server, request: web.Request) -> web.Response:
+def _logout(tenant: Tenant, request: web.Request) -> web.Response:
     """End the user's sessions; with scope `local` the one of this token, with `others` the rest."""
     try:
-        claims = claims_of(server, request)
+        claims = claims_of(tenant, request)
     except TokenRefused as refused:
         return _error(401, "bad_jwt", f"invalid JWT: {refused.message}")
     scope = request.query.get("scope", "global")
-    for token, session in list(server.sessions.items()):
+    for token, session in list(tenant.sessions.items()):
         mine = session.id == claims.get("session_id")
         concerned = {"local": mine, "others": not mine}.get(scope, True)
         if str(session.user.id) == claims.get("sub") and concerned:
-            del server.sessions[token]
+            del tenant.sessions[token]
     return web.Response(status=204, headers=VERSION)
 
 

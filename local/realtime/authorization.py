@@ -33,6 +33,20 @@ class Reading:
     presence: bool
 
 
+@dataclass(slots=True)
+class Rights:
+    """A channel's rights; what is not in `write` was not asked yet."""
+
+    read: Reading
+    write: dict[Extension, bool]
+
+    @classmethod
+    def everything(cls) -> Rights:
+        """The rights on a public channel."""
+        reading = Reading(broadcast=True, presence=True)
+        return cls(reading, {"broadcast": True, "presence": True})
+
+
 async def may_read(pool: asyncpg.Pool, claims: Claims, topic: str) -> Reading:
     """
     Put a row of each extension in, look which of them the role sees, and roll back.

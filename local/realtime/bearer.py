@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
+from local.realtime.tenant import Tenant
 from local.tokens import Claims, TokenRefused
 
-if TYPE_CHECKING:
-    from local.realtime.server import Server
 
-
-def claims_of(server: Server, request: web.Request) -> Claims:
+def claims_of(tenant: Tenant, request: web.Request) -> Claims:
     """The claims of the request's token. Raises TokenRefused."""
-    return server.read_token(token_of(request))
+    return tenant.read_token(token_of(request))
 
 
 def token_of(request: web.Request) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import structlog
 
 from local.realtime.authorization import Extension, may_write
+from local.realtime.channel import Channel
 from local.realtime.replay import stored
 from local.realtime.serializer import Frame, Inbound, Serializer, UserBroadcast, to_json
-from local.realtime.topics import Topic
-
-if TYPE_CHECKING:
-    from local.realtime.channel import Channel
-    from local.realtime.server import Server
+from local.realtime.tenant import Tenant
+from local.realtime.topics import Hearer, Topic
 
 log = structlog.get_logger()
 
@@ -31,10 +29,10 @@ async def receive_broadcast(channel: Channel, message: Inbound) -> None:
     if not await can_write(channel, "broadcast"):
         return
     payload = message.payload
-    channel.server.rates.events.count()
-    too_big = size(payload) > channel.server.settings.max_payload
+    channel.tenant.rates.events.count()
+    too_big = size(payload) > channel.tenant.settings.max_payload
     if not too_big:
-        tell(channel.server, channel.key, payload, sender=channel)
+        tell(channel.tenant, channel.key, payload, sender=channel)
     if not channel.join.broadcast_ack:
         return
     if too_big:
@@ -43,20 +41,20 @@ async def receive_broadcast(channel: Channel, message: Inbound) -> None:
         channel.reply(message, "ok", {})
 
 
-def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None = None) -> None:
+def tell(tenant: Tenant, topic: Topic, payload: Any, *, sender: Hearer | None = None) -> None:
     """Hand a broadcast to the channels of the topic; to its sender only where it asked for that."""
-    if server.faults.broadcasts_dead:
+    if tenant.faults.broadcasts_dead:
         return
     identity = message_id(payload)
 
-    def wanted(channel: Channel) -> bool:
+    def wanted(channel: Hearer) -> bool:
         if channel is sender and not channel.join.broadcast_self:
             return False
         return channel.rights.read.broadcast and identity not in channel.replayed
 
-    def count(channel: Channel) -> None:
-        server.rates.events.count()
-        if server.rates.events.triggered:
+    def count(channel: Hearer) -> None:
+        tenant.rates.events.count()
+        if tenant.rates.events.triggered:
             channel.shut_down("Too many messages per second")
 
     def encode(serializer: Serializer) -> Frame | None:
@@ -66,10 +64,10 @@ def tell(server: Server, topic: Topic, payload: Any, *, sender: Channel | None =
             return serializer.binary_broadcast(topic.wire, "broadcast", payload)
         return serializer.text(topic.wire, "broadcast", to_json(payload))
 
-    server.topics.tell(topic, encode, wanted, count)
+    tenant.topics.tell(topic, encode, wanted, count)
 
 
-def tell_stored(server: Server, row: Mapping[str, Any]) -> None:
+def tell_stored(tenant: Tenant, row: Mapping[str, Any]) -> None:
     """
     Deliver a committed row of realtime.messages, as the replication connection hands it over.
 
@@ -81,8 +79,8 @@ def tell_stored(server: Server, row: Mapping[str, Any]) -> None:
     if row["payload"] is None and row["binary_payload"] is None:
         return
     message = stored(row)
-    if len(message.payload) <= server.settings.max_payload:
-        tell(server, Topic(row["topic"], row["private"]), message)
+    if len(message.payload) <= tenant.settings.max_payload:
+        tell(tenant, Topic(row["topic"], row["private"]), message)
 
 
 async def can_write(channel: Channel, extension: Extension) -> bool:
@@ -91,7 +89,7 @@ async def can_write(channel: Channel, extension: Extension) -> bool:
     if extension in known:
         return known[extension]
     try:
-        allowed = await may_write(channel.server.pool, channel.claims, channel.name, extension)
+        allowed = await may_write(channel.tenant.pool, channel.claims, channel.name, extension)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         log.warning("channel_policies.failed", reason=type(error).__name__)
         return False

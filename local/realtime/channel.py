@@ -4,63 +4,76 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import asyncpg
 import structlog
 
-from local.realtime.authorization import Extension, Reading, may_read
-from local.realtime.broadcast import receive_broadcast
+from local.realtime.authorization import Reading, Rights, may_read
+from local.realtime.join import Join
 from local.realtime.limits import Window
-from local.realtime.postgres_changes import PostgresChanges
-from local.realtime.presence_events import announce, receive_presence
 from local.realtime.serializer import Frame, Inbound, Serializer, to_json
+from local.realtime.tenant import Tenant
 from local.realtime.topics import Topic
 from local.tokens import Claims, TokenRefused
-
-if TYPE_CHECKING:
-    from local.realtime.connection import Connection
-    from local.realtime.join import Join
 
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Rights:
-    """A channel's rights; what is not in `write` was not asked yet."""
+class Owner(Protocol):
+    """The connection of a channel, as far as the channel is concerned."""
 
-    read: Reading
-    write: dict[Extension, bool]
+    tenant: Tenant
+    serializer: Serializer
+    token: str
+    channels: dict[str, Channel]
+
+    def send(self, frame: Frame) -> None: ...
+
+    def reply(self, to: Inbound, status: str, response: object) -> None: ...
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
+
+
+class Changes(Protocol):
+    """The subscriptions of a channel; `lost` ones deliver nothing and are told nothing."""
+
+    lost: bool
+
+    def subscribe(self) -> None: ...
+
+    def fail(self, why: str) -> None: ...
 
 
 class Channel:
     """
     A topic that one connection has joined, until it leaves, is shut down or the connection ends.
 
-    `topic` is its name on the wire, `name` the one without `realtime:`.
+    `topic` is its name on the wire, `name` the one without `realtime:`. Each of `at_end` is called
+    when it is over, however that came about.
     """
 
     def __init__(
-        self, connection: Connection, message: Inbound, join: Join, token: str, claims: Claims
+        self, connection: Owner, message: Inbound, join: Join, token: str, claims: Claims
     ) -> None:
         self.connection = connection
-        self.server = connection.server
+        self.tenant = connection.tenant
         self.topic = message.topic
         self.name = message.topic.removeprefix("realtime:")
         self.join_ref = message.join_ref
         self.join = join
         self.token = token
         self.claims = claims
-        self.rights = everything()
-        self.presence_enabled = join.presence_enabled or self.server.settings.presence_enabled
-        limits = self.server.settings.limits
+        self.rights = Rights.everything()
+        self.presence_enabled = join.presence_enabled or self.tenant.settings.presence_enabled
+        limits = self.tenant.settings.limits
         self.presence_calls = Window(
             limits.presence_calls, limits.presence_window, asyncio.get_running_loop().time
         )
         self.replayed: frozenset[str] = frozenset()
-        self.changes: PostgresChanges | None = None
+        self.changes: Changes | None = None
+        self.at_end: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -100,19 +113,12 @@ class Channel:
     def open(self) -> None:
         """The join is accepted: be found, hear the topic, watch the token."""
         self.connection.channels[self.topic] = self
-        self.server.topics.join(self.key, self)
+        self.tenant.topics.join(self.key, self)
         self._watch_token()
 
-    async def handle(self, message: Inbound) -> None:
-        if message.event == "phx_leave":
-            self.reply(message, "ok", {})
-            self._end()
-        elif message.event == "broadcast":
-            await receive_broadcast(self, message)
-        elif message.event == "presence":
-            await receive_presence(self, message)
-        elif message.event == "access_token" and isinstance(message.payload, Mapping):
-            await self._take_token(message.payload.get("access_token"))
+    def leave(self, message: Inbound) -> None:
+        self.reply(message, "ok", {})
+        self._end()
 
     def shut_down(self, why: str) -> None:
         """End the channel from this side: say why, then close it."""
@@ -127,7 +133,7 @@ class Channel:
     def replace(self) -> None:
         """As `close`, because the topic is joined anew."""
         self.forget()
-        if (late := self.server.faults.stale_close) is None:
+        if (late := self.tenant.faults.stale_close) is None:
             self._say_over("phx_close", b"{}")
         else:
             self.connection.start(self._say_late(late))
@@ -150,10 +156,9 @@ class Channel:
         """Leave everything without a word to the client."""
         if self._timer is not None:
             self._timer.cancel()
-        if self.changes is not None:
-            self.changes.stop()
-        self.server.topics.leave(self.key, self)
-        announce(self, self.server.presences.untrack(self.key, self))
+        self.tenant.topics.leave(self.key, self)
+        for end in self.at_end:
+            end()
 
     def _end(self) -> None:
         if self.connection.channels.get(self.topic) is self:
@@ -165,25 +170,27 @@ class Channel:
     def _watch_token(self) -> None:
         left = float(self.claims["exp"]) - time.time()
         # Never 0: what is left may be a fraction of the second in which it is over.
-        delay = max(0.01, min(self.server.settings.token_check, left))
+        delay = max(0.01, min(self.tenant.settings.token_check, left))
+        if self._timer is not None:
+            self._timer.cancel()  # it may have been looked at out of turn
         self._timer = asyncio.get_running_loop().call_later(delay, self.confirm_token)
 
     def confirm_token(self) -> None:
         """End the channel if its token is no good any more."""
         try:
-            self.server.read_token(self.token)
+            self.tenant.read_token(self.token)
         except TokenRefused as refused:
             self.shut_down(refused.message)
         else:
             self._watch_token()
 
-    async def _take_token(self, token: object) -> None:
+    async def take_token(self, token: object) -> None:
         """A new token; never answered. One that is not accepted ends the channel."""
         if not isinstance(token, str) or token.startswith("sb_") or token == self.token:
             return None
         before, self.token = self.rights.read, token
         try:
-            self.claims = self.server.read_token(token)
+            self.claims = self.tenant.read_token(token)
             self.rights = await self.ask_rights()
         except TokenRefused as refused:
             return self.shut_down(refused.message)
@@ -192,8 +199,6 @@ class Channel:
         if _lost(before, self.rights.read):
             text = "You no longer have permission to read from this Channel topic: "
             return self.shut_down(text + self.name)
-        if self._timer is not None:
-            self._timer.cancel()
         self._watch_token()
         if self.changes is not None:
             self.changes.lost = False
@@ -203,9 +208,9 @@ class Channel:
     async def ask_rights(self) -> Rights:
         """What the policies say of reading; writing is asked when somebody writes."""
         if not self.join.private:
-            return everything()
+            return Rights.everything()
         try:
-            reading = await may_read(self.server.pool, self.claims, self.name)
+            reading = await may_read(self.tenant.pool, self.claims, self.name)
         except asyncpg.PostgresError as error:
             log.warning("channel_policies.failed", reason=type(error).__name__)
             reading = Reading(broadcast=False, presence=False)
@@ -213,11 +218,6 @@ class Channel:
             text = f"You do not have permissions to read from this Channel topic: {self.name}"
             raise TokenRefused("Unauthorized", text)
         return Rights(reading, {})
-
-
-def everything() -> Rights:
-    """The rights on a public channel."""
-    return Rights(Reading(broadcast=True, presence=True), {"broadcast": True, "presence": True})
 
 
 def _lost(before: Reading, now: Reading) -> bool:

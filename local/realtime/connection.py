@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Coroutine, Iterator
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
@@ -15,11 +15,10 @@ from aiohttp import WSMessage, WSMsgType, web
 from local.realtime.channel import Channel
 from local.realtime.joining import join_channel
 from local.realtime.outgoing import ERRORS, Outgoing, Overflow
+from local.realtime.receiving import receive
 from local.realtime.refusals import JoinRefused
 from local.realtime.serializer import Frame, Inbound, Serializer, Unreadable, to_json
-
-if TYPE_CHECKING:
-    from local.realtime.server import Server
+from local.realtime.tenant import Tenant
 
 log = structlog.get_logger()
 
@@ -52,14 +51,14 @@ class Connection:
 
     def __init__(
         self,
-        server: Server,
+        tenant: Tenant,
         socket: web.WebSocketResponse,
         serializer: Serializer,
         token: str,
         transport: asyncio.Transport,
     ) -> None:
-        settings = server.settings
-        self.server = server
+        settings = tenant.settings
+        self.tenant = tenant
         self.serializer = serializer
         self.token = token  # a channel without one of its own uses it
         self.channels: dict[str, Channel] = {}
@@ -68,7 +67,7 @@ class Connection:
         self._socket = socket
         self._transport = transport
         self._outgoing = Outgoing(
-            socket, server.faults, settings.send_timeout, settings.max_waiting
+            socket, tenant.faults, settings.send_timeout, settings.max_waiting
         )
         self._over = False
         self._tasks: asyncio.TaskGroup
@@ -147,7 +146,7 @@ class Connection:
         """The next message; any frame, a ping too, counts as life."""
         while True:
             message = await self._next()
-            await self.server.faults.thawed()
+            await self.tenant.faults.thawed()
             if self.lost:
                 await self._gone()
             if message is None:
@@ -166,7 +165,7 @@ class Connection:
     async def _next(self) -> WSMessage | None:
         """Whatever comes next; None when nothing came for too long."""
         try:
-            return await self._socket.receive(self.server.settings.idle_timeout)
+            return await self._socket.receive(self.tenant.settings.idle_timeout)
         except TimeoutError:
             return None
 
@@ -179,12 +178,12 @@ class Connection:
 
     async def _handle(self, message: Inbound) -> None:
         if message.topic == "phoenix" and message.event == "heartbeat":
-            if not self.server.faults.ignore_heartbeats:
+            if not self.tenant.faults.ignore_heartbeats:
                 self.reply(message, "ok", {})
         elif message.event == "phx_join":
             await self._join(message)
         elif (channel := self.channels.get(message.topic)) is not None:
-            await channel.handle(message)
+            await receive(channel, message)
         elif message.event == "phx_leave":
             self.reply(message, "ok", {})
         else:
@@ -200,12 +199,12 @@ class Connection:
             response = await join_channel(self, message)
         except JoinRefused as refused:
             if not refused.at_once:
-                await asyncio.sleep(self.server.settings.join_error_delay)
+                await asyncio.sleep(self.tenant.settings.join_error_delay)
             answer = self._reply_frame(message, "error", {"reason": refused.reason})
             end = refused.hang_up
         else:
             answer = self._reply_frame(message, "ok", response)
-            self.server.faults.joined(self)
+            self.tenant.faults.joined(self)
         with self._cut_on_overflow():
             self._outgoing.release(answer)
         if end is not None:
@@ -225,7 +224,7 @@ class Connection:
     async def _close(self, end: BaseException) -> None:
         if isinstance(end, HangUp) and end.code is not None and not self.lost:
             with contextlib.suppress(*ERRORS):
-                async with asyncio.timeout(self.server.settings.close_timeout):
+                async with asyncio.timeout(self.tenant.settings.close_timeout):
                     await self._outgoing.flush()
             await self._socket.close(code=end.code)
         elif not isinstance(end, ClientGone):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from local.realtime.bearer import token_of
 from local.realtime.serializer import Unreadable, from_json
 from local.realtime.switch import BadValue, UnknownSwitch
+from local.realtime.tenant import Tenant
 from local.tokens import TokenRefused
-
-if TYPE_CHECKING:
-    from local.realtime.server import Server
 
 PATH = "/local/faults"
 
 
-def routes(server: Server) -> list[web.RouteDef]:
+def routes(tenant: Tenant) -> list[web.RouteDef]:
     """
     GET lists them; PUT with nothing or `{"value": …}` throws one; DELETE takes it back.
 
@@ -27,21 +25,21 @@ def routes(server: Server) -> list[web.RouteDef]:
     """
 
     async def show(request: web.Request) -> web.Response:
-        return _refusal(server, request) or _list(server)
+        return _refusal(tenant, request) or _list(tenant)
 
     async def throw(request: web.Request) -> web.Response:
-        return _refusal(server, request) or await _throw(server, request)
+        return _refusal(tenant, request) or await _throw(tenant, request)
 
     async def take_back(request: web.Request) -> web.Response:
-        return _refusal(server, request) or _take_back(server, request)
+        return _refusal(tenant, request) or _take_back(tenant, request)
 
     one = f"{PATH}/{{name}}"
     return [web.get(PATH, show), web.put(one, throw), web.delete(one, take_back)]
 
 
-def _refusal(server: Server, request: web.Request) -> web.Response | None:
+def _refusal(tenant: Tenant, request: web.Request) -> web.Response | None:
     try:
-        claims = server.read_signed(token_of(request))
+        claims = tenant.read_signed(token_of(request))
     except TokenRefused as refused:
         return _error(401, refused.message)
     if claims["role"] != "service_role":
@@ -49,32 +47,32 @@ def _refusal(server: Server, request: web.Request) -> web.Response | None:
     return None
 
 
-def _list(server: Server) -> web.Response:
+def _list(tenant: Tenant) -> web.Response:
     return web.json_response(
-        {"faults": [_fault(server, name) for name in server.faults.switches()]}
+        {"faults": [_fault(tenant, name) for name in tenant.faults.switches()]}
     )
 
 
-async def _throw(server: Server, request: web.Request) -> web.Response:
+async def _throw(tenant: Tenant, request: web.Request) -> web.Response:
     name = request.match_info["name"]
     try:
-        if server.faults.named(name).when == "at start":
+        if tenant.faults.named(name).when == "at start":
             return _error(409, f"{name} can be thrown only when the server is started")
-        server.faults.throw(name, _value(await request.read()))
+        tenant.faults.throw(name, _value(await request.read()))
     except UnknownSwitch as error:
         return _error(404, str(error))
     except BadValue as error:
         return _error(422, f"{name}: {error}")
-    return web.json_response(_fault(server, name))
+    return web.json_response(_fault(tenant, name))
 
 
-def _take_back(server: Server, request: web.Request) -> web.Response:
+def _take_back(tenant: Tenant, request: web.Request) -> web.Response:
     name = request.match_info["name"]
     try:
-        server.faults.take_back(name)
+        tenant.faults.take_back(name)
     except UnknownSwitch as error:
         return _error(404, str(error))
-    return web.json_response(_fault(server, name))
+    return web.json_response(_fault(tenant, name))
 
 
 def _value(body: bytes) -> str | None:
@@ -93,11 +91,11 @@ def _value(body: bytes) -> str | None:
     raise BadValue("the value is a text or a number")
 
 
-def _fault(server: Server, name: str) -> dict[str, Any]:
-    switch = server.faults.switches()[name]
+def _fault(tenant: Tenant, name: str) -> dict[str, Any]:
+    switch = tenant.faults.switches()[name]
     return {
         "name": name,
-        "value": server.faults.shown(name),
+        "value": tenant.faults.shown(name),
         "when": switch.when,
         "type": switch.kind.name,
         "allowed": switch.kind.allowed,

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import asyncpg
 
-from local.realtime.channel import Channel
+from local.realtime.channel import Channel, Owner
 from local.realtime.join import Join, read_join
 from local.realtime.postgres_changes import PostgresChanges, echoed
-from local.realtime.presence_events import sync
+from local.realtime.presence_events import leave, sync
 from local.realtime.refusals import NO_DATABASE, JoinRefused, join_refusal
 from local.realtime.replay import replayed
 from local.realtime.serializer import Inbound, UserBroadcast, broadcast_payload
 from local.tokens import Claims, TokenRefused
 
-if TYPE_CHECKING:
-    from local.realtime.connection import Connection
 
-
-async def join_channel(connection: Connection, message: Inbound) -> dict[str, Any]:
+async def join_channel(connection: Owner, message: Inbound) -> dict[str, Any]:
     """
     Join, in the order of the real server's checks; return the response of the reply.
 
@@ -28,12 +26,12 @@ async def join_channel(connection: Connection, message: Inbound) -> dict[str, An
     """
     join = read_join(message.payload, message.topic.removeprefix("realtime:"))
     _check(connection, message, join)
-    await connection.server.faults.join_delay()
+    await connection.tenant.faults.join_delay()
     token = join.token or connection.token
     channel = Channel(connection, message, join, token, _claims(connection, token))
     try:
         channel.rights = await channel.ask_rights()
-        messages = await replayed(connection.server.pool, channel.name, join)
+        messages = await replayed(connection.tenant.pool, channel.name, join)
     except TokenRefused as refused:
         raise JoinRefused(f"{refused.code}: {refused.message}") from None
     except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
@@ -43,27 +41,27 @@ async def join_channel(connection: Connection, message: Inbound) -> dict[str, An
     return response
 
 
-def _check(connection: Connection, message: Inbound, join: Join) -> None:
-    server = connection.server
+def _check(connection: Owner, message: Inbound, join: Join) -> None:
+    tenant = connection.tenant
     if not message.topic.startswith("realtime:"):
         raise JoinRefused("unmatched topic", at_once=True)
     if message.topic == "realtime:":
         raise JoinRefused("TopicNameRequired: You must provide a topic name")
-    if server.faults.refuse_joins is not None:
-        raise join_refusal(server.faults.refuse_joins, message.topic.removeprefix("realtime:"))
-    if server.settings.private_only and not join.private:
+    if tenant.faults.refuse_joins is not None:
+        raise join_refusal(tenant.faults.refuse_joins, message.topic.removeprefix("realtime:"))
+    if tenant.settings.private_only and not join.private:
         raise JoinRefused("PrivateOnly: This project only allows private channels")
-    if server.rates.joins.triggered:
+    if tenant.rates.joins.triggered:
         text = "ClientJoinRateLimitReached: Too many joins per second"
         raise JoinRefused(text, hang_up=1001)
-    server.rates.joins.count()
-    if len(connection.channels) >= server.settings.max_channels:
+    tenant.rates.joins.count()
+    if len(connection.channels) >= tenant.settings.max_channels:
         raise JoinRefused("ChannelRateLimitReached: Too many channels")
 
 
-def _claims(connection: Connection, token: str) -> Claims:
+def _claims(connection: Owner, token: str) -> Claims:
     try:
-        return connection.server.read_token(token)
+        return connection.tenant.read_token(token)
     except TokenRefused as refused:
         raise JoinRefused(f"{refused.code}: {refused.message}") from None
 
@@ -74,14 +72,17 @@ def _open(channel: Channel, messages: list[UserBroadcast]) -> None:
         text = "You do not have permissions to read from this Channel topic: "
         raise JoinRefused(f"Unauthorized: {text}{channel.name}")
     channel.replayed = frozenset(str((message.meta or {})["id"]) for message in messages)
+    channel.at_end.append(partial(leave, channel))
     channel.open()
     for message in messages:
         _replay(channel, message)
     if channel.presence_enabled:
         sync(channel)
     if channel.join.postgres_changes:
-        channel.changes = PostgresChanges(channel, channel.join.postgres_changes)
-        channel.changes.subscribe()
+        changes = PostgresChanges(channel, channel.join.postgres_changes)
+        channel.changes = changes
+        channel.at_end.append(changes.stop)
+        changes.subscribe()
     if channel.join.replication_ready:
         channel.connection.start(_await_replication(channel))
 
@@ -99,10 +100,10 @@ def _replay(channel: Channel, message: UserBroadcast) -> None:
 
 async def _await_replication(channel: Channel) -> None:
     """Say that broadcasts from the database flow; when they do not in time, end the channel."""
-    server = channel.server
+    tenant = channel.tenant
     try:
-        async with asyncio.timeout(server.settings.replication_ready_timeout):
-            await server.feed.ready.wait()
+        async with asyncio.timeout(tenant.settings.replication_ready_timeout):
+            await tenant.feed.ready.wait()
     except TimeoutError:
         channel.shut_down("Replication connection was not established in time")
     else:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.realtime.changes import FeedLost, SubscriptionRefused, Wanted
+from local.realtime.channel import Channel
 from local.realtime.join import binding_id
 from local.realtime.refusals import JoinRefused
 from local.realtime.serializer import from_json, to_json
-
-if TYPE_CHECKING:
-    from local.realtime.channel import Channel
 
 EXTENSION = "postgres_changes"
 
@@ -43,9 +41,9 @@ class PostgresChanges:
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        server = self._channel.server
-        server.subscribers.discard(self)
-        server.start(server.feed.unsubscribe(self))
+        tenant = self._channel.tenant
+        tenant.subscribers.discard(self)
+        tenant.start(tenant.feed.unsubscribe(self))
 
     def _restart(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
@@ -53,33 +51,33 @@ class PostgresChanges:
         self._task = self._channel.connection.start(work)
 
     async def _subscribe(self) -> None:
-        await asyncio.sleep(random.uniform(*self._channel.server.settings.subscribed_delay))
+        await asyncio.sleep(random.uniform(*self._channel.tenant.settings.subscribed_delay))
         await self._subscribe_now()
 
     async def _subscribe_again(self) -> None:
-        server = self._channel.server
-        await server.feed.unsubscribe(self)
-        await asyncio.sleep(random.uniform(*server.settings.subscribe_again_delay))
+        tenant = self._channel.tenant
+        await tenant.feed.unsubscribe(self)
+        await asyncio.sleep(random.uniform(*tenant.settings.subscribe_again_delay))
         await self._subscribe_now()
 
     async def _subscribe_now(self) -> None:
-        server, channel = self._channel.server, self._channel
+        tenant, channel = self._channel.tenant, self._channel
         while True:
             try:
-                await server.feed.subscribe(self, self._wanted, channel.claims, self._deliver)
+                await tenant.feed.subscribe(self, self._wanted, channel.claims, self._deliver)
             except SubscriptionRefused as refused:
                 return channel.system(EXTENSION, "error", refused.message)
             except FeedLost:
-                await asyncio.sleep(random.uniform(*server.settings.subscribe_again_delay))
+                await asyncio.sleep(random.uniform(*tenant.settings.subscribe_again_delay))
             else:
-                server.subscribers.add(self)
+                tenant.subscribers.add(self)
                 return channel.system(EXTENSION, "ok", "Subscribed to PostgreSQL")
 
     def _deliver(self, ids: list[int], data: bytes) -> None:
         """One change, encoded already; it carries neither reference."""
         channel = self._channel
-        rate = channel.server.rates.changes
-        if rate.triggered or self.lost or channel.server.faults.cdc_dead:
+        rate = channel.tenant.rates.changes
+        if rate.triggered or self.lost or channel.tenant.faults.cdc_dead:
             return  # without a word, as the real one
         rate.count(len(ids))
         if channel.join.legacy:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.realtime.broadcast import can_write
+from local.realtime.channel import Channel
 from local.realtime.presence import Diff
 from local.realtime.serializer import Inbound, to_json
-
-if TYPE_CHECKING:
-    from local.realtime.channel import Channel
 
 
 async def receive_presence(channel: Channel, message: Inbound) -> None:
@@ -24,31 +22,36 @@ async def receive_presence(channel: Channel, message: Inbound) -> None:
         await _track(channel, message, payload.get("payload", {}))
     elif event.lower() == "untrack":
         channel.reply(message, "ok", {})
-        announce(channel, channel.server.presences.untrack(channel.key, channel))
+        leave(channel)
     else:
         channel.reply(message, "error", {})
 
 
 def sync(channel: Channel) -> None:
     """Tell a channel who is there."""
-    rate = channel.server.rates.presence
+    rate = channel.tenant.rates.presence
     if rate.triggered:
         channel.shut_down("Too many presence messages per second")
     elif channel.rights.read.presence:
         rate.count()
-        channel.push("presence_state", channel.server.presences.state(channel.key))
+        channel.push("presence_state", channel.tenant.presences.state(channel.key))
 
 
-def announce(channel: Channel, diff: Diff | None) -> None:
+def leave(channel: Channel) -> None:
+    """It is there no more, and everybody hears of it; if it never was, nobody does."""
+    _announce(channel, channel.tenant.presences.untrack(channel.key, channel))
+
+
+def _announce(channel: Channel, diff: Diff | None) -> None:
     """Tell everybody on the topic of a change; None is none."""
     if diff is None:
         return
     payload = to_json(diff.payload())
-    channel.server.topics.tell(
+    channel.tenant.topics.tell(
         channel.key,
         lambda serializer: serializer.text(channel.topic, "presence_diff", payload),
         lambda hearer: hearer.rights.read.presence,
-        lambda hearer: channel.server.rates.presence.count(),
+        lambda hearer: channel.tenant.rates.presence.count(),
     )
 
 
@@ -58,15 +61,15 @@ async def _track(channel: Channel, message: Inbound, payload: Any) -> None:
     if not isinstance(payload, dict):
         reason = "Presence track payload must be a map"
         return channel.reply(message, "error", {"reason": reason})
-    if len(to_json(payload)) > channel.server.settings.max_payload:
+    if len(to_json(payload)) > channel.tenant.settings.max_payload:
         return channel.shut_down("Track message size exceeded")
-    if channel.server.rates.presence.triggered:
+    if channel.tenant.rates.presence.triggered:
         return channel.shut_down("Too many presence messages per second")
-    channel.server.rates.presence.count()
+    channel.tenant.rates.presence.count()
     key = channel.join.presence_key
-    diff = channel.server.presences.track(channel.key, channel, key, payload)
+    diff = channel.tenant.presences.track(channel.key, channel, key, payload)
     channel.reply(message, "ok", {})
-    announce(channel, diff)
+    _announce(channel, diff)
     if not channel.presence_enabled:
         channel.presence_enabled = True
         sync(channel)

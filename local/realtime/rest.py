@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import structlog
@@ -14,11 +14,9 @@ from local.realtime.bearer import claims_of
 from local.realtime.broadcast import size, tell
 from local.realtime.join import is_true
 from local.realtime.serializer import Unreadable, UserBroadcast, from_json, to_json
+from local.realtime.tenant import Tenant
 from local.realtime.topics import Topic
 from local.tokens import Claims, TokenRefused
-
-if TYPE_CHECKING:
-    from local.realtime.server import Server
 
 log = structlog.get_logger()
 
@@ -27,12 +25,12 @@ TOO_BIG = "Payload size exceeds tenant limit"
 PREFIXES = ("/realtime/v1", "")  # through the gateway, and as the server itself has them
 
 
-def routes(server: Server) -> list[web.RouteDef]:
+def routes(tenant: Tenant) -> list[web.RouteDef]:
     async def batch(request: web.Request) -> web.Response:
-        return await _batch(server, request)
+        return await _batch(tenant, request)
 
     async def single(request: web.Request) -> web.Response:
-        return await _single(server, request)
+        return await _single(tenant, request)
 
     async def ping(_: web.Request) -> web.Response:
         return web.json_response({"message": "Success"})
@@ -45,43 +43,43 @@ def routes(server: Server) -> list[web.RouteDef]:
     return found
 
 
-async def _batch(server: Server, request: web.Request) -> web.Response:
+async def _batch(tenant: Tenant, request: web.Request) -> web.Response:
     """Several messages; those the token may not write are left out, and it is 202 all the same."""
     try:
-        claims = claims_of(server, request)
+        claims = claims_of(tenant, request)
         body = from_json(await request.read())
     except TokenRefused:
         return _unauthorized()
     except Unreadable:
         return _message(400, "Bad Request")
-    if server.rates.events.triggered:
+    if tenant.rates.events.triggered:
         return _message(429, TOO_FAST)
     messages = body.get("messages") if isinstance(body, dict) else None
-    errors = _batch_errors(messages, server.settings.max_payload)
+    errors = _batch_errors(messages, tenant.settings.max_payload)
     if errors is not None or not isinstance(messages, list):
         return web.json_response({"errors": {"messages": errors}}, status=422)
     # Public ones first, then the private ones topic by topic: so the real one goes through them.
     for message in messages:
         if not is_true(message.get("private")):
-            _tell(server, message, private=False)
-    await _tell_private(server, claims, [m for m in messages if is_true(m.get("private"))])
+            _tell(tenant, message, private=False)
+    await _tell_private(tenant, claims, [m for m in messages if is_true(m.get("private"))])
     return web.Response(status=202)
 
 
-async def _tell_private(server: Server, claims: Claims, messages: list[Any]) -> None:
+async def _tell_private(tenant: Tenant, claims: Claims, messages: list[Any]) -> None:
     for topic in dict.fromkeys(message["topic"] for message in messages):
-        if await _may_write(server, claims, topic):
+        if await _may_write(tenant, claims, topic):
             for message in messages:
                 if message["topic"] == topic:
-                    _tell(server, message, private=True)
+                    _tell(tenant, message, private=True)
 
 
-def _tell(server: Server, message: Mapping[str, Any], *, private: bool) -> None:
+def _tell(tenant: Tenant, message: Mapping[str, Any], *, private: bool) -> None:
     payload = {"event": message["event"], "payload": message["payload"], "type": "broadcast"}
     if message.get("id") is not None:
         payload["meta"] = {"id": message["id"]}
-    server.rates.events.count()
-    tell(server, Topic(message["topic"], private), payload)
+    tenant.rates.events.count()
+    tell(tenant, Topic(message["topic"], private), payload)
 
 
 def _batch_errors(messages: object, max_payload: int) -> list[Any] | None:
@@ -108,10 +106,10 @@ def _message_errors(message: object, max_payload: int) -> dict[str, list[str]]:
     return errors
 
 
-async def _single(server: Server, request: web.Request) -> web.Response:
+async def _single(tenant: Tenant, request: web.Request) -> web.Response:
     """One message, topic and event in the path: the body is the payload itself."""
     try:
-        claims = claims_of(server, request)
+        claims = claims_of(tenant, request)
     except TokenRefused:
         return _unauthorized()
     body = await request.read()
@@ -125,15 +123,15 @@ async def _single(server: Server, request: web.Request) -> web.Response:
         message = UserBroadcast(request.match_info["event"], to_json(payload), is_json=True)
     else:
         return _message(415, "Unsupported Media Type")
-    if server.rates.events.triggered:
+    if tenant.rates.events.triggered:
         return _message(429, TOO_FAST)
-    if size(message) > server.settings.max_payload:
+    if size(message) > tenant.settings.max_payload:
         return web.json_response({"errors": {"payload": [TOO_BIG]}}, status=422)
     topic = Topic(request.match_info["topic"], request.query.get("private") == "true")
-    if topic.private and not await _may_write(server, claims, topic.name):
+    if topic.private and not await _may_write(tenant, claims, topic.name):
         return _message(403, "Unauthorized")
-    server.rates.events.count()
-    tell(server, topic, message)
+    tenant.rates.events.count()
+    tell(tenant, topic, message)
     return web.Response(status=202)
 
 
@@ -143,9 +141,9 @@ def _json_object(body: bytes) -> Any:
     return value if isinstance(value, dict) else {"_json": value}
 
 
-async def _may_write(server: Server, claims: Claims, topic: str) -> bool:
+async def _may_write(tenant: Tenant, claims: Claims, topic: str) -> bool:
     try:
-        return await may_write(server.pool, claims, topic, "broadcast")
+        return await may_write(tenant.pool, claims, topic, "broadcast")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         log.warning("channel_policies.failed", reason=type(error).__name__)
         return False

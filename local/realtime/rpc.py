@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import structlog
@@ -14,10 +14,8 @@ from aiohttp import web
 from local.realtime.authorization import Connection, become
 from local.realtime.bearer import claims_of
 from local.realtime.serializer import Unreadable, from_json
+from local.realtime.tenant import Tenant
 from local.tokens import Claims, TokenRefused
-
-if TYPE_CHECKING:
-    from local.realtime.server import Server
 
 log = structlog.get_logger()
 
@@ -62,9 +60,9 @@ class Function:
         return names <= set(own) and set(own[: len(own) - self.defaults]) <= names
 
 
-def routes(server: Server) -> list[web.RouteDef]:
+def routes(tenant: Tenant) -> list[web.RouteDef]:
     async def call(request: web.Request) -> web.Response:
-        return await _call(server, request)
+        return await _call(tenant, request)
 
     return [
         web.post("/rest/v1/rpc/{function}", call),
@@ -72,9 +70,9 @@ def routes(server: Server) -> list[web.RouteDef]:
     ]
 
 
-async def _call(server: Server, request: web.Request) -> web.Response:
+async def _call(tenant: Tenant, request: web.Request) -> web.Response:
     try:
-        claims = claims_of(server, request)
+        claims = claims_of(tenant, request)
         arguments = await _arguments(request)
     except TokenRefused as refused:
         late = refused.brief == "Token has expired"
@@ -84,7 +82,7 @@ async def _call(server: Server, request: web.Request) -> web.Response:
         return _error(400, "PGRST102", "Empty or invalid json")
     name = request.match_info["function"]
     try:
-        async with server.pool.acquire() as connection:
+        async with tenant.pool.acquire() as connection:
             return await _run(connection, claims, name, arguments)
     except asyncpg.PostgresError as error:
         return _postgres_error(error, claims)

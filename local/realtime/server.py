@@ -5,25 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 import asyncpg
 import structlog
 from aiohttp import web
 
-from local import tokens
 from local.realtime import accounts, control, handshake, rest, rpc
 from local.realtime.broadcast import tell_stored
 from local.realtime.changes import ChangeFeed, FeedLost
-from local.realtime.channel import Channel
-from local.realtime.connection import Connection
-from local.realtime.faults import Faults
-from local.realtime.limits import Rates
-from local.realtime.postgres_changes import PostgresChanges
-from local.realtime.presence import Presences
 from local.realtime.settings import Settings
-from local.realtime.topics import Topics
+from local.realtime.tenant import Connected, Tenant
 from worker.backoff import waits
 
 log = structlog.get_logger()
@@ -31,30 +23,16 @@ log = structlog.get_logger()
 LOOPBACK = "127.0.0.1"  # nowhere else: whoever has the key may break the server
 CONNECT_TIMEOUT = 15.0  # seconds; a join that needs the database may hang so long
 PARTITIONS_EVERY = 3600.0  # seconds; they are made three days ahead
-FRESH_KEY = 10 * 365 * 86_400.0  # seconds that the token behind an `sb_` key is good for
 
 
-class Server:
-    """
-    Everything the connections share.
-
-    `url` is what a client calls SUPABASE_URL; `faults` may be thrown while it runs.
-    """
+class Server(Tenant):
+    """The project, served. `url` is what a client calls SUPABASE_URL."""
 
     def __init__(
         self, admin_url: str, jwt_secret: str, settings: Settings, pool: asyncpg.Pool
     ) -> None:
-        self.settings = settings
-        self.connections: set[Connection] = set()
-        self.faults = Faults(self.connections)
-        self.jwt_secret = jwt_secret
-        self.pool = pool
+        super().__init__(jwt_secret, settings, pool)
         self.url = ""
-        self.topics: Topics[Channel] = Topics()
-        self.presences = Presences()
-        self.rates = Rates(settings.limits)
-        self.subscribers: set[PostgresChanges] = set()
-        self.sessions: dict[str, accounts.Session] = {}
         self.feed = ChangeFeed(
             admin_url,
             message_inserted=lambda row: tell_stored(self, row),
@@ -62,26 +40,8 @@ class Server:
             publication_check=settings.publication_check,
             error=lambda: self.faults.change_error,
         )
-        self._tasks: asyncio.TaskGroup
 
-    def read_token(self, token: str) -> tokens.Claims:
-        """The claims of a token, or of the role an `sb_` key stands for. Raises TokenRefused."""
-        claims = self.read_signed(token)
-        if self.faults.token_expired is not None and token not in self.settings.api_keys:
-            self.faults.token_expired.check(token, claims)
-        return claims
-
-    def read_signed(self, token: str) -> tokens.Claims:
-        """As `read_token`, but for the fault by which good tokens count as expired."""
-        if (role := self.settings.api_keys.get(token)) is not None:
-            token = tokens.issue(self.jwt_secret, role, lifetime=FRESH_KEY)
-        return tokens.read(token, self.jwt_secret)
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that may outlast a connection and ends with the server."""
-        self._tasks.create_task(work)
-
-    def hang_up(self, code: int | None) -> list[Connection]:
+    def hang_up(self, code: int | None) -> list[Connected]:
         """Close every connection with this code, or reset them (None); return which they are."""
         leaving = list(self.connections)
         for connection in leaving:

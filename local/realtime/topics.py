@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
+from local.realtime.authorization import Rights
+from local.realtime.join import Join
 from local.realtime.serializer import Frame, Serializer
 
 
@@ -22,25 +24,28 @@ class Topic(NamedTuple):
 class Hearer(Protocol):
     """A joined channel, as far as fan-out is concerned."""
 
+    join: Join
+    rights: Rights
+    replayed: frozenset[str]
+
     @property
     def serializer(self) -> Serializer: ...
 
     def send(self, frame: Frame) -> None: ...
 
+    def shut_down(self, why: str) -> None: ...
 
-H = TypeVar("H", bound=Hearer)
 
-
-class Topics(Generic[H]):
+class Topics:
     """The channels joined to each topic, in the order they joined."""
 
     def __init__(self) -> None:
-        self._hearers: dict[Topic, dict[H, None]] = {}
+        self._hearers: dict[Topic, dict[Hearer, None]] = {}
 
-    def join(self, topic: Topic, hearer: H) -> None:
+    def join(self, topic: Topic, hearer: Hearer) -> None:
         self._hearers.setdefault(topic, {})[hearer] = None
 
-    def leave(self, topic: Topic, hearer: H) -> None:
+    def leave(self, topic: Topic, hearer: Hearer) -> None:
         hearers = self._hearers.get(topic, {})
         hearers.pop(hearer, None)
         if not hearers:
@@ -50,8 +55,8 @@ class Topics(Generic[H]):
         self,
         topic: Topic,
         encode: Callable[[Serializer], Frame | None],
-        wanted: Callable[[H], bool] = lambda _: True,
-        told: Callable[[H], None] = lambda _: None,
+        wanted: Callable[[Hearer], bool] = lambda _: True,
+        told: Callable[[Hearer], None] = lambda _: None,
     ) -> None:
         """
         Hand a message to each wanted channel, encoded once for each version of the wire format.

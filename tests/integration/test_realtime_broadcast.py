@@ -12,8 +12,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from local.realtime.connection import Connection
 from local.realtime.server import Server
+from local.realtime.tenant import Connected
 from tests.support.databases import FreshDatabase
 from tests.support.policies import admin, allow
 from tests.support.sockets import Client, Heard, address, client, served, token
@@ -370,7 +370,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_hinders_nobody(
 
 
 @asynccontextmanager
-async def deaf(server: Server) -> AsyncIterator[Connection]:
+async def deaf(server: Server) -> AsyncIterator[Connected]:
     """Join the room and read nothing more; yield the server's side of it."""
     before = set(server.connections)
     # A queue of one frame that nobody takes from: then the kernel's buffers fill up.
