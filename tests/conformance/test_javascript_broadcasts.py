@@ -24,9 +24,6 @@ from tests.support.policies import admin, allow
 from tests.support.python_client import PRIVATE, subscribed
 from tests.support.sockets import client, served, token
 
-# The first test of a fresh checkout waits for npm.
-pytestmark = pytest.mark.timeout(240)
-
 USER = {"sub": "11111111-1111-4111-8111-111111111111"}
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import asyncpg
-import pytest
 import pytest_asyncio
 
 from tests.support.databases import FreshDatabase
 from tests.support.javascript import SYSTEM, JavaScript, changes
 from tests.support.policies import admin
 from tests.support.sockets import token
-
-# The first test of a fresh checkout waits for npm.
-pytestmark = pytest.mark.timeout(240)
 
 SUBSCRIBED = "Subscribed to PostgreSQL"
 

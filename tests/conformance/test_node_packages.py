@@ -9,11 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.node_packages import ROOT, SOURCE, WANTED, installed_in
-
-pytestmark = pytest.mark.timeout(240)
 
 INSTALL = "import sys, pathlib; from tests.support.node_packages import *;"
 INSTALL += "print(installed_in(pathlib.Path(sys.argv[1])))"
