@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import count
 
-from worker.realtime.canary import MOST_BEATS, Came, Canary, Missed
+from worker.realtime.canary import MOST_BEATS, MOST_DELAYS, Came, Canary, Missed
 from worker.realtime.heartbeat import NEVER
 
 PATIENCE = 20.0
@@ -135,6 +135,31 @@ def test_a_new_connection_is_no_proof_while_beats_are_missed() -> None:
     bird.connected(100.0)
 
     assert bird.silent_since == 7.0
+
+
+def test_a_server_that_is_behind_is_given_time_but_not_for_ever() -> None:
+    bird = canary()
+    send(bird, 1, now=0.0)
+    assert bird.look(20.0, is_behind=True) is None
+    assert bird.wanted
+    send(bird, 2, now=20.0)
+    for number in range(MOST_DELAYS):
+        now = bird.deadline
+        assert bird.look(now, is_behind=True) is None
+        assert bird.deadline == now + PATIENCE, number
+
+    assert bird.look(bird.deadline, is_behind=True) == Missed(since=0.0, remedy="rejoin")
+
+
+def test_a_beat_that_came_late_gives_a_server_that_is_behind_all_its_time_again() -> None:
+    bird = canary()
+    for number in range(0, 20, 2):
+        send(bird, number, now=0.0)
+        assert bird.look(bird.deadline, is_behind=True) is None
+        send(bird, number + 1, now=0.0)
+        assert bird.look(bird.deadline, is_behind=True) is None
+        assert bird.came(number, 100.0) is not None
+        assert bird.came(number + 1, 100.0) is not None
 
 
 def test_after_two_misses_it_acts_less_and_less_often() -> None:

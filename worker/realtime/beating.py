@@ -13,6 +13,7 @@ import structlog
 
 from ..backoff import waits
 from ..errors import DatabaseAway
+from ..event import Event
 from .canaries import Canaries
 from .canary import Canary, Kind
 from .heartbeat import NEVER
@@ -53,8 +54,9 @@ class Beats:
 class Beating:
     """Sends beats on all lines and has each look whether they came."""
 
-    def __init__(self, beats: Beats, watch: Watch) -> None:
+    def __init__(self, beats: Beats, watch: Watch, newest: Callable[[], Event | None]) -> None:
         self._beats = beats
+        self._newest = newest
         self._watch = watch
         self._lines: list[Line] = []
         self._woken = asyncio.Event()
@@ -74,6 +76,7 @@ class Beating:
             patience=beats.patience,
             pauses=beats.pauses,
             watch=self._watch,
+            newest=self._newest,
             told=self._told,
             wake=self._woken.set,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import structlog
 
 from .. import metrics
+from ..event import Change, Event
 from ..subscription import Binding, Subscription
 from .canary import Canary, Kind, Missed
 from .channel import Channel, Moved, State
@@ -26,7 +27,8 @@ class Canaries:
 
     Each stands for the channels that were joined after it: if the server stopped serving one of
     these without a word, it stopped serving the canary, too. `told` hears why the server does
-    not let one fly, and None when a beat came; `wake` is called when one wants a beat.
+    not let one fly, and None when a beat came; `wake` is called when one wants a beat. `newest`
+    returns the event that came last, whatever it was.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Canaries:
         patience: float,
         pauses: Callable[[], Iterator[float]],
         watch: Watch,
+        newest: Callable[[], Event | None],
         told: Callable[[Kind, str | None], None],
         wake: Callable[[], None],
     ) -> None:
@@ -49,6 +52,8 @@ class Canaries:
         self._pauses = pauses
         self._watch = watch
         self._told = told
+        self._newest = newest
+        self._seen: Event | None = None  # the newest event when a beat was late
         self._wake = wake
         self._is_private = False
         self._unwanted: set[Kind] = set()
@@ -65,9 +70,11 @@ class Canaries:
         return [self._subscription(topic) for topic, kind in self._topics.items() if self._is(kind)]
 
     def lost(self, now: float) -> None:
-        """The connection is no more."""
-        for bird in self.birds.values():
+        """The connection is no more; with it go doubts about channels that are not ours now."""
+        for kind, bird in self.birds.items():
             bird.stops(now)
+            if not self._concerned(kind):
+                self.excused(kind, now)
 
     def grounded(self, kind: Kind, now: float) -> float:
         """Return for how many seconds one of this kind cannot fly, though it is to."""
@@ -214,12 +221,18 @@ class Canaries:
         for topic, kind in self._topics.items():
             bird = self.birds[kind]
             bird.excuse(unread - self._excused)
-            missed = bird.look(now)
+            is_due = now >= bird.deadline
+            missed = bird.look(now, is_behind=is_due and kind == "changes" and self._goes_on())
             if missed is not None:
                 self._act(session, topic, missed, now)
                 acted = True
         self._excused = unread
         return acted
+
+    def _goes_on(self) -> bool:
+        """Say whether changes came since this was asked last: the server may only be behind."""
+        seen, self._seen = self._seen, self._newest()
+        return isinstance(self._seen, Change) and self._seen is not seen
 
     def _act(self, session: Session, topic: str, missed: Missed, now: float) -> None:
         kind = self._topics[topic]

@@ -12,6 +12,7 @@ Kind = Literal["changes", "broadcast"]
 Remedy = Literal["rejoin", "reconnect"]
 
 MOST_BEATS = 100  # waited for at a time
+MOST_DELAYS = 5  # times that patience is had anew with a server that lags behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Canary:
         self.grounded_since = NEVER
         self._is_in_doubt = False  # a beat is late, and another was asked for
         self._misses = 0
+        self._delays = 0
         self._trusted = NEVER
         self._beats: dict[int, _Beat] = {}  # those begun that did not come, by number
 
@@ -158,14 +160,24 @@ class Canary:
         self._beats = {other: later for other, later in self._beats.items() if other > number}
         self._trusted = beat.begun
         self._is_in_doubt = False
+        self._delays = 0
         self._recover()
         sent = [later.sent for later in self._beats.values() if later.sent is not None]
         self.deadline = min(sent) + self._patience if sent else NEVER
         return came
 
-    def look(self, now: float) -> Missed | None:
-        """Say what to do about a beat that did not come in time. Call it at `deadline`."""
+    def look(self, now: float, *, is_behind: bool = False) -> Missed | None:
+        """
+        Say what to do about a beat that did not come in time. Call it at `deadline`.
+
+        A server that `is_behind` still tells of what happened before the beat: joining again
+        would lose the rest of it. It is given time, but not for ever.
+        """
         if now < self.deadline:
+            return None
+        if is_behind and self._is_in_doubt and self._delays < MOST_DELAYS:
+            self._delays += 1
+            self.deadline = now + self._patience
             return None
         self.deadline = NEVER
         if not self._is_in_doubt:

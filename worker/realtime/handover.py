@@ -31,10 +31,12 @@ class Handover:
         self._room.set()
         self._empty.set()
         self.is_full = False
+        self.newest: Event | None = None  # of all that were put in
 
     def put(self, event: Event, size: int) -> None:
         """Take an event in; `size` is the length in bytes of its frame."""
         self._waiting.append((event, size))
+        self.newest = event
         self._bytes += size
         if not self._filled.is_set():
             self._filled.set()

@@ -74,7 +74,11 @@ class Link:
         decoder = Decoder(hidden_columns, seed=os.urandom(16))
         self._intake = Intake(decoder, self._handover, self._watch, tap)
         self.lines: list[Line] = []
-        self._beating = None if beats is None else Beating(beats, self._watch)
+        self._beating = (
+            None
+            if beats is None
+            else Beating(beats, self._watch, newest=lambda: self._handover.newest)
+        )
         self._tasks: asyncio.TaskGroup | None = None
         self._running: list[asyncio.Task[Never]] = []
         for wanted in self._subscriptions:
