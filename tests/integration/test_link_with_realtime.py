@@ -192,6 +192,20 @@ async def test_a_channel_that_is_refused_again_and_again_does_not_hold_up_the_ot
                 assert link.channels["changes"] == "ready" and link.channels["secret"] != "ready"
 
 
+async def test_a_project_with_private_channels_only_tells_of_its_tables(
+    database: FreshDatabase, table: asyncpg.Connection
+) -> None:
+    ear = Ear()
+    async with (
+        served(database, private_only=True) as server,
+        running(link_to(server, ear, LEADS)) as link,
+    ):
+        await ear.next_gap()
+        await table.execute("insert into leads values (1, 'new')")
+        assert isinstance(await ear.next(), Change)
+        assert link.ready and len(link.lines) == 1
+
+
 async def test_a_wrong_key_is_named_and_never_given_up(realtime: Server) -> None:
     attempts = asyncio.Semaphore(0)
 

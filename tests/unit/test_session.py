@@ -19,6 +19,7 @@ from .test_protocol import JSON
 
 LEADS = Subscription("leads", (Binding("public", "leads"),))
 ROOM = Subscription("room", broadcast=True)
+DOOR = Subscription("door", broadcast=True)  # once it is accepted, several may join at a time
 SUBSCRIBED = "Subscribed to PostgreSQL"
 REPLICATION = "Replication connection established"
 
@@ -79,8 +80,8 @@ class Server:
         self.session.receive(Frame(None, ref, "phoenix", "phx_reply", reply), now)
 
     def make_ready(self, *topics: str, now: float) -> None:
-        self.tick(now)
         for topic in topics:
+            self.tick(now)
             self.accept(topic, now)
             if self.session.channels[topic].subscription.bindings:
                 self.system(topic, SUBSCRIBED, now)
@@ -238,9 +239,10 @@ def test_a_join_answered_late_is_not_taken_for_the_one_after_it() -> None:
 
 
 def test_joins_are_answered_one_by_one_and_each_answer_gives_the_others_time() -> None:
-    it = session(ROOM, LEADS)
+    it = session(DOOR, ROOM, LEADS)
     server = Server(it)
-    server.tick(0)
+    server.make_ready("door", now=0)
+    assert server.tick(0) == ["phx_join", "phx_join"]
 
     server.accept("room", 15)
 
@@ -249,8 +251,9 @@ def test_joins_are_answered_one_by_one_and_each_answer_gives_the_others_time() -
 
 def test_an_answer_gives_no_more_time_to_the_joins_before_it() -> None:
     """Or a channel that is refused again and again would keep one nobody answers from its end."""
-    it = session(LEADS, ROOM)
+    it = session(DOOR, LEADS, ROOM)
     server = Server(it)
+    server.make_ready("door", now=0)
     server.tick(0)
 
     server.accept("room", 15)
@@ -258,8 +261,49 @@ def test_an_answer_gives_no_more_time_to_the_joins_before_it() -> None:
     assert it.channels["leads"].due == 20
 
 
+def test_where_all_are_refused_the_server_has_one_join_at_a_time() -> None:
+    """Each holds up the whole socket for five seconds, in which nothing else is answered."""
+    rooms = [Subscription(f"room-{number}", broadcast=True) for number in range(10)]
+    it = session(*rooms, heartbeat=10_000)
+    server = Server(it)
+    asked: list[str] = []
+    for now in range(0, 100, 5):
+        assert server.tick(now) == ["phx_join"]
+        asked.append(server.sent[-1][2].removeprefix("realtime:"))
+        server.refuse(asked[-1], {"reason": "RealtimeRestarting: …"}, now)
+
+    assert set(asked[:10]) == set(it.channels), "each has its turn"
+
+
+def test_where_they_are_accepted_the_server_has_a_few_at_a_time() -> None:
+    rooms = [Subscription(f"room-{number}", broadcast=True) for number in range(10)]
+    it = session(*rooms)
+    server = Server(it)
+    server.make_ready("room-0", now=0)
+
+    assert server.tick(0) == ["phx_join"] * 4
+    server.accept("room-1", 0)
+    assert server.tick(0) == ["phx_join"]
+    server.refuse("room-2", {"reason": "QueryCanceled: …"}, 0)
+    assert server.tick(0) == []
+
+
+@pytest.mark.parametrize("status", ["degraded", "refused"])
+def test_what_the_server_says_again_and_again_moves_no_deadline(status: str) -> None:
+    message = "Unable to subscribe to changes with given parameters" if status == "refused" else ""
+    it = session(LEADS, heartbeat=10_000)
+    server = Server(it)
+    server.make_ready("leads", now=0)
+    for now in range(0, 60, 10):
+        server.system("leads", message, now, status="error")
+        server.tick(now)
+
+    assert it.deadline == 60
+    assert len(it.moves) == 1
+
+
 def test_health_is_proved_by_age_although_one_channel_is_never_well() -> None:
-    it = session(LEADS, ROOM)
+    it = session(ROOM, LEADS)
     server = Server(it)
     server.make_ready("room", now=0)
     for now in (25, 50, 75):
@@ -274,9 +318,11 @@ def test_joins_keep_their_pace() -> None:
     it = Session(topics, token=None, now=0.0, timing=Timing(pace=0.5), backoff=backoff)
     joined: list[float] = []
 
+    server = Server(it)
     while len(joined) < 5:
         now = it.deadline
-        joined += [now for _ in it.tick(now)]
+        joined += [now for _ in server.tick(now)]
+        server.accept(f"room-{len(joined) - 1}", now)
 
     assert joined == [0.0, 0.5, 1.0, 1.5, 2.0]
 
@@ -413,6 +459,23 @@ def test_a_join_refused_for_good_is_asked_again_seldom() -> None:
     assert it.deadline == 305
 
 
+def test_where_only_private_channels_are_allowed_those_of_tables_are_private() -> None:
+    other = Subscription("other", (Binding("public", "other"),))
+    it = session(LEADS, other, ROOM)
+    server = Server(it)
+    refusal = {"reason": "PrivateOnly: This project only allows private channels"}
+    server.tick(0)
+    server.refuse("leads", refusal, 5)
+    server.make_ready("other", now=5)
+    server.tick(5)
+    server.refuse("room", refusal, 9)
+
+    joins = [(frame[2], frame[4]["config"]["private"]) for frame in server.sent]
+    assert joins[:2] == [("realtime:leads", False), ("realtime:other", True)]
+    assert ("realtime:leads", True) in joins
+    assert state(it, "room") is State.REFUSED, "whether a topic is private is not ours to say"
+
+
 @pytest.mark.parametrize(
     "response",
     [{"reason": "InitializingProjectConnection: …"}, "payload_size_exceeded", {}, None],
@@ -433,6 +496,7 @@ def test_a_refused_channel_does_not_hide_the_health_of_the_others() -> None:
     server = Server(it)
     server.tick(0)
     server.refuse("leads", {"reason": "Unauthorized: …"}, 0)
+    server.tick(0)
     server.accept("room", 0)
     server.tick(25)
 

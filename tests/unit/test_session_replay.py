@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from worker.realtime.channel import State, Tenant, Timing
+from worker.realtime.channel import State, Timing
+from worker.realtime.joining import Tenant
 from worker.realtime.session import Session
 from worker.subscription import Subscription
 
@@ -41,6 +42,8 @@ def test_a_private_topic_is_asked_to_repeat_what_was_missed() -> None:
     server = Server(session(OFFICE, ROOM, since=1_763_800_000_000))
 
     server.tick(0)
+    server.accept("office", 0)
+    server.tick(0)
 
     assert asked(server)["replay"] == {"since": 1_763_800_000_000, "limit": 25}
     assert "replay" not in asked(server, "room"), "a public one would be refused for it"
@@ -56,7 +59,7 @@ def test_nothing_missed_is_nothing_to_repeat() -> None:
 
 @pytest.mark.parametrize("reason", ["Realtime was unable to replay messages", "Replay …"])
 def test_a_join_refused_for_its_replay_is_repeated_at_once_without(reason: str) -> None:
-    it = session(OFFICE, ROOM)
+    it = session(OFFICE)
     server = Server(it)
     server.tick(0)
 
@@ -102,6 +105,7 @@ def test_a_server_that_says_nothing_of_replication_is_not_waited_for_twice() -> 
     server = Server(it)
     server.tick(0)
     server.accept("office", 1)
+    server.tick(1)
     server.accept("two", 2)
 
     server.tick(66)
@@ -142,9 +146,9 @@ def test_too_many_joins_slow_the_joins_of_all_lines_down_until_health_is_proved(
 
     server.tick(0.1)
     assert tenant.join_at == pytest.approx(0.3)
+    server.accept("room-1", 0.2)
     server.tick(2)
     server.accept("room-0", 2)
-    server.accept("room-1", 2)
     server.tick(25)
     server.answer_heartbeat(25)
     server.say("phx_close", "room-0", {}, 26)

@@ -85,6 +85,7 @@ def test_a_channel_refused_for_its_token_comes_to_a_line_that_has_the_next() -> 
     here, there = session(LEADS), session(ROOM)
     server = Server(here)
     server.tick(0)
+    Server(there).make_ready("room", now=0)
     server.refuse("leads", {"reason": "JwtSignatureError: …"}, 0)
     there.renew("newer", 0.5)
 
@@ -112,6 +113,7 @@ def test_what_is_refused_for_other_reasons_is_not_asked_for_again_by_a_new_token
     server = Server(it)
     server.tick(0)
     server.refuse("forbidden", {"reason": "PrivateOnly: This project …"}, 0)
+    server.tick(0)
     server.refuse("busy", {"reason": "InitializingProjectConnection: …"}, 0)
     assert not any(move.refuses_token for move in it.moves)
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..subscription import Binding, Subscription
+from ..subscription import Subscription
 from .events import PREFIX
 from .heartbeat import NEVER
+from .joining import Tenant, payload
 from .refusals import (
     NO_REPLAY,
+    PRIVATE_ONLY,
     REPLAYS_NEVER,
     TOO_FAST,
     is_about_token,
@@ -20,8 +22,6 @@ from .refusals import (
     refusal,
     weight,
 )
-
-MOST_REPLAYED = 25  # what the server gives at the most: the newest
 
 _CHANGES, _REPLICATION = "changes", "replication"
 
@@ -59,16 +59,6 @@ class Timing:
     slowest: float = 1.0  # … after joins were refused for being too many
     renewed: float = 30.0  # from a new token to the subscription it repeats, after 1 to 3
     stable: float = 60.0  # ready for so long, a channel's backoff starts over
-
-
-@dataclass(slots=True)
-class Tenant:
-    """What the lines of one project share: when the next may join, and what its server can."""
-
-    join_at: float = -NEVER
-    slowness: float = 1.0  # times the usual pace
-    replays: bool = True
-    tells_replication: bool | None = None  # None until it did or was waited for in vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +112,11 @@ class Channel:
         self._repeats_until = -NEVER  # until then a repeated subscription is what we asked for
         self._awaited: set[str] = set()  # what the server has yet to say
         self._may_replay = True
+        self._is_private = subscription.private  # as it was joined last
+        # A topic that only brings changes has no other members: nobody cares which it is.
+        self._is_ours = bool(subscription.bindings) and not (
+            subscription.broadcast or subscription.presence
+        )
 
     @property
     def is_doubtful(self) -> bool:
@@ -140,32 +135,29 @@ class Channel:
 
     def join(self, ref: str, token: str | None, since: int | None, now: float) -> dict[str, Any]:
         """
-        Begin to join; return the payload. A `sb_…` key is no token: the socket's own is used.
+        Begin to join; return the payload.
 
-        `since`, in unix milliseconds, asks for the broadcasts stored from then on to be repeated;
-        a server does so on private channels only.
+        `since` says from which unix millisecond on broadcasts are missing, if any are. A server
+        stores those of private channels only.
         """
         wanted, tenant = self.subscription, self._tenant
-        broadcast: dict[str, Any] = {"ack": False, "self": wanted.canary}
+        self._is_private = wanted.private or (self._is_ours and tenant.private_only)
+        is_stored = wanted.private and wanted.broadcast and not wanted.canary
+        tells = is_stored and tenant.tells_replication is not False
+        replays = is_stored and tenant.replays and self._may_replay
         self._awaited = {_CHANGES} if wanted.bindings else set()
-        if wanted.private and wanted.broadcast and not wanted.canary:
-            if tenant.tells_replication is not False:
-                broadcast["replication_ready"] = True
-                self._awaited.add(_REPLICATION)
-            if since is not None and tenant.replays and self._may_replay:
-                broadcast["replay"] = {"since": since, "limit": MOST_REPLAYED}
+        if tells:
+            self._awaited.add(_REPLICATION)
         self.join_ref, self.token = ref, token
         self.is_joined, self._repeats_until = False, -NEVER
         self._move(State.JOINING, now + self._timing.join, self.reason)
-        payload: dict[str, Any] = {
-            "config": {
-                "broadcast": broadcast,
-                "presence": {"key": "", "enabled": wanted.presence},
-                "postgres_changes": [_entry(binding) for binding in wanted.bindings],
-                "private": wanted.private,
-            }
-        }
-        return payload if token is None else payload | {"access_token": token}
+        return payload(
+            wanted,
+            private=self._is_private,
+            replication=tells,
+            since=since if replays else None,
+            token=token,
+        )
 
     def rejoin(self, now: float, reason: str) -> None:
         """Join again at once."""
@@ -239,15 +231,19 @@ class Channel:
             if is_ok:
                 self._replicates(message, now)
             else:  # fatal: phx_close follows
-                self._move(State.DEGRADED, now + self._timing.closing, message)
+                self._wait_for_mending(State.DEGRADED, now + self._timing.closing, message)
         elif is_ok:
             self._subscribed(now)
         elif is_not_retried(message):
-            self._move(State.REFUSED, now + self._timing.unwatched, message)
+            self._wait_for_mending(State.REFUSED, now + self._timing.unwatched, message)
         else:
-            self._move(State.DEGRADED, now + self._timing.degraded, message)
+            self._wait_for_mending(State.DEGRADED, now + self._timing.degraded, message)
 
     def _refused(self, reason: str, now: float) -> None:
+        if reason.startswith(PRIVATE_ONLY) and self._is_ours and not self._is_private:
+            self._tenant.private_only = True
+            self._move(State.WAITING, now, reason)
+            return
         self.refusals += weight(reason)
         if reason.startswith(REPLAYS_NEVER):
             self._tenant.replays = False
@@ -290,6 +286,13 @@ class Channel:
         self._ready_at = NEVER
         self._move(State.WAITING, now + next(self._waits), reason)
 
+    def _wait_for_mending(self, state: State, due: float, reason: str) -> None:
+        """What is said again is no new deadline: it would move on for ever."""
+        if state is self.state:
+            self.due, self.reason = min(self.due, due), reason
+        else:
+            self._move(state, due, reason)
+
     def _move(self, state: State, due: float, reason: str) -> None:
         moved = Moved(self.subscription.topic, self.state, state, reason)
         self.state, self.due, self.reason = state, due, reason
@@ -299,10 +302,3 @@ class Channel:
 
 def _nobody(moved: Moved) -> None:
     """Nobody listens between two sessions."""
-
-
-def _entry(binding: Binding) -> dict[str, str]:
-    entry = {"event": binding.event, "schema": binding.schema, "table": binding.table}
-    if binding.filter is not None:
-        entry["filter"] = binding.filter
-    return entry

@@ -13,9 +13,10 @@ from .. import metrics
 from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
 from .canaries import Canaries
-from .channel import Channel, Moved, State, Tenant, Timing
+from .channel import Channel, Moved, State, Timing
 from .credentials import Credentials, Key
 from .intake import Intake
+from .joining import Tenant
 from .refusals import is_about_token
 from .session import MOST_CHANNELS, Session
 from .socket import LOST, Address, is_goodbye, leave, opened, ours, send

@@ -14,11 +14,12 @@ from ..backoff import reconnects
 from ..event import Event, Gap
 from ..subscription import Subscription
 from .beating import Beating, Beats
-from .channel import Moved, State, Tenant, Timing
+from .channel import Moved, State, Timing
 from .credentials import Credentials, Key, KeyAlone
 from .events import Decoder
 from .handover import Handover
 from .intake import Intake
+from .joining import Tenant
 from .line import Line, Terms
 from .refusals import FULL
 from .socket import Address

@@ -6,6 +6,7 @@ from typing import Any
 
 FULL = "ChannelRateLimitReached"  # this socket has as many channels as the server lets it have
 TOO_FAST = "ClientJoinRateLimitReached"  # too many joins a second, of everybody together
+PRIVATE_ONLY = "PrivateOnly"
 NO_REPLAY = "UnableToReplayMessages"
 REPLAYS_NEVER = "UnableToReplayMessages: Replay"  # it does not like the question
 
@@ -18,7 +19,7 @@ _REFUSED_FOR_GOOD = (
     "JwtSignatureError",
     "JwtSignerError",
     "Unauthorized",
-    "PrivateOnly",
+    PRIVATE_ONLY,
     "RealtimeDisabledForTenant",
     "TenantNotFound",
     "unmatched topic",

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from ..backoff import waits
 from ..errors import ConnectionLost, FrameError
 from ..subscription import Subscription
-from .channel import Channel, Moved, State, Tenant, Timing
+from .channel import Channel, Moved, State, Timing
 from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
+from .joining import MOST_JOINING, Tenant
 from .protocol import Frame, encode
 
 MOST_CHANNELS = 100  # Realtime refuses more on one socket
@@ -52,6 +53,7 @@ class Session:
         self._token = token
         self._missed_since = missed_since
         self._opened_at = now
+        self._accepts = False  # the last join that was answered
         self._last_ref = 0
         self._queued: list[str | bytes] = []
         self._left: set[str] = set()  # topics of channels that went to another line
@@ -189,9 +191,8 @@ class Session:
         for channel in self._channels.values():
             if now >= channel.due and channel.state is not State.WAITING:
                 channel.overdue(now)
-        for channel in self._channels.values():
-            is_waiting = channel.state is State.WAITING
-            if is_waiting and now >= max(channel.due, self._tenant.join_at):
+        for channel in sorted(self._waiting(), key=lambda waiting: waiting.due):
+            if now >= max(channel.due, self._tenant.join_at) and self._has_room_to_join:
                 frames.append(self._join(channel, now))
         self._plan()
         return frames
@@ -255,6 +256,7 @@ class Session:
             if other.state is State.JOINING and other.is_behind(channel):
                 other.due = now + self._timing.join
         channel.replied(frame.payload, now, is_trial=self._is_trial)
+        self._accepts = channel.is_joined
         self._tell_token(channel, now)
 
     def _system(self, channel: Channel | None, frame: Frame, now: float) -> None:
@@ -287,12 +289,23 @@ class Session:
 
     # Joining
 
+    @property
+    def _has_room_to_join(self) -> bool:
+        """
+        The server takes joins one by one and spends five seconds on each that it refuses.
+
+        Where all are refused alike, a hundred at once would hold up the socket for minutes.
+        """
+        joining = sum(channel.state is State.JOINING for channel in self._channels.values())
+        return joining < (MOST_JOINING if self._accepts else 1)
+
+    def _waiting(self) -> list[Channel]:
+        return [channel for channel in self._channels.values() if channel.state is State.WAITING]
+
     def _join(self, channel: Channel, now: float) -> str:
         ref, topic = self._ref(), channel.subscription.topic
         payload = channel.join(ref, self._token, self._missed_since(topic), now)
-        timing = self._timing
-        pause = min(timing.pace * self._tenant.slowness, max(timing.pace, timing.slowest))
-        self._tenant.join_at = now + pause
+        self._tenant.joined(now, self._timing.pace, self._timing.slowest)
         return encode(ref, ref, channel.wire_topic, "phx_join", payload)
 
     def _tell_token(self, channel: Channel, now: float) -> None:
@@ -308,10 +321,12 @@ class Session:
         self.moves.append(moved)
 
     def _plan(self) -> None:
-        dues = [self.heartbeat.due]
-        for channel in self._channels.values():
-            is_waiting = channel.state is State.WAITING
-            dues.append(max(channel.due, self._tenant.join_at) if is_waiting else channel.due)
+        channels = self._channels.values()
+        dues = [channel.due for channel in channels if channel.state is not State.WAITING]
+        if self._has_room_to_join and (waiting := self._waiting()):
+            first = min(channel.due for channel in waiting)
+            dues.append(max(first, self._tenant.join_at))
+        dues.append(self.heartbeat.due)
         is_due = self._queued or self._end is not None
         self.deadline = -NEVER if is_due else min(dues)
 
