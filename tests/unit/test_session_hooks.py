@@ -1,11 +1,10 @@
 """What can others ask of a session while it runs?"""
 
+from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, backoff, session, state
 from worker.realtime.channel import Moved, State, Timing
 from worker.realtime.joining import Tenant
 from worker.realtime.session import Session
 from worker.subscription import Subscription
-
-from .test_session import LEADS, ROOM, SUBSCRIBED, Server, backoff, session, state
 
 
 def test_a_new_token_is_told_to_each_joined_channel_and_used_for_later_joins() -> None:

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.sessions import REPLICATION, ROOM, Server, backoff, state
 from worker.realtime.channel import State, Timing
 from worker.realtime.joining import Tenant
 from worker.realtime.session import Session
 from worker.subscription import Subscription
-
-from .test_session import REPLICATION, ROOM, Server, backoff, state
 
 OFFICE = Subscription("office", broadcast=True, private=True)
 

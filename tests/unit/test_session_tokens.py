@@ -5,10 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from tests.support.sessions import LEADS, ROOM, Server, session, state
 from worker.realtime.channel import State
 from worker.subscription import Subscription
-
-from .test_session import LEADS, ROOM, Server, session, state
 
 EXPIRED = "InvalidJWTToken: Token has expired 3 seconds ago"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import structlog
 
+from tests.support.sessions import LEADS
 from worker.errors import HandshakeRefused
 from worker.event import Event
 from worker.realtime.channel import Moved, State
@@ -11,8 +12,6 @@ from worker.realtime.events import Withheld
 from worker.realtime.handover import Handover
 from worker.realtime.session import Session
 from worker.realtime.watch import MOST_TOLD, Watch
-
-from .test_session import LEADS
 
 
 class Nobody:
