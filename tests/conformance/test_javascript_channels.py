@@ -117,6 +117,24 @@ async def test_leaving_is_answered_and_the_channel_can_be_joined_again(js: JavaS
     assert (left, state) == ("ok", ["CLOSED", None])
 
 
+async def test_the_close_of_an_earlier_join_leaves_the_channel_alone(
+    realtime: Server, packages: Path
+) -> None:
+    """It comes behind the answer to the second join, and only its join_ref tells whose it is."""
+    async with javascript(packages, realtime, timeout=300) as js:
+        realtime.faults.late_joins = 60.0
+        channel = await js.channel("room", BROADCASTS, broadcast={"self": True})
+        late = await channel.heard("state")
+        realtime.faults.late_joins = None
+        while (state := await channel.heard("state")) == late:
+            pass
+        await channel.send("still here", {})
+        heard = await channel.heard("broadcast")
+
+    assert (late, state) == (["TIMED_OUT", None], JOINED)
+    assert heard["event"] == "still here"
+
+
 # The connection
 
 
