@@ -138,6 +138,12 @@ async def test_the_close_of_an_earlier_join_leaves_the_channel_alone(
 # The connection
 
 
+async def flowing(channel: Channel) -> None:
+    """Changes do; a `Server requested disconnect` may have been said before."""
+    while (await channel.heard("system"))["message"] != "Subscribed to PostgreSQL":
+        pass
+
+
 async def test_a_heartbeat_is_answered(realtime: Server, packages: Path) -> None:
     async with javascript(packages, realtime, heartbeatIntervalMs=50) as js:
         await js.joined("room")
@@ -146,18 +152,31 @@ async def test_a_heartbeat_is_answered(realtime: Server, packages: Path) -> None
     assert heard == ["sent", "ok", "sent", "ok"]
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, None])
-async def test_after_a_lost_connection_everything_is_as_before(
-    database: FreshDatabase, realtime: Server, js: JavaScript, code: int | None
+@pytest.mark.parametrize(
+    "throw",
+    [
+        {"close": 1000},
+        {"close": 1001},
+        {"close": 1006},
+        {"close": 1011},
+        {"close": 1012},
+        {"disconnect": True},
+        {"crash_channels": True},
+    ],
+    ids=str,
+)
+async def test_after_what_was_lost_everything_is_as_before(
+    database: FreshDatabase, realtime: Server, js: JavaScript, throw: dict[str, Any]
 ) -> None:
     async with admin(database) as connection:
         await connection.execute("create table leads (id int primary key)")
         await connection.execute("alter publication supabase_realtime add table leads")
         channel = await js.joined("room", BROADCASTS, SYSTEM, changes("leads"))
-        await channel.heard("system")
-        realtime.hang_up(code)
+        await flowing(channel)
+        for name, value in throw.items():
+            setattr(realtime.faults, name, value)
         lost, again = await channel.heard("state"), await channel.heard("state")
-        await channel.heard("system")
+        await flowing(channel)
         await connection.execute("insert into leads values (1)")
         change = await channel.heard("postgres_changes")
     async with client(realtime) as other:
