@@ -26,7 +26,7 @@ KEY = "sb_secret_hunter2"
 async def server(migrated: FreshDatabase) -> AsyncIterator[Server]:
     """A server whose key may read nothing, and whose tokens are soon over."""
     async with served(
-        migrated, api_keys={KEY: "anon"}, token_lifetime=2.0, token_check=0.1
+        migrated, api_keys={KEY: "anon"}, token_lifetime=4.0, token_check=0.1
     ) as server:
         yield server
 
@@ -72,7 +72,7 @@ async def test_a_worker_outlives_its_tokens(
     ):
         port = (await worker.event("worker.starting"))["port"]
         place = (await worker.event("worker.ready"))["place"]
-        for _ in range(4):
+        for _ in range(2):  # the first of them is over by then
             place = (await worker.event("token.renewed", after=place + 1))["place"]
         await add_lead(migrated)
         await worker.event("handler.finished", handler="leads.lead_kept")
@@ -81,7 +81,7 @@ async def test_a_worker_outlives_its_tokens(
 
         assert await worker.ends() == 0
         assert counted(numbers, 'tidemark_canary_seconds_count{kind="changes"}') >= 1
-        assert counted(numbers, "tidemark_tokens_renewed_total") >= 4
+        assert counted(numbers, "tidemark_tokens_renewed_total") >= 3
         assert [line["reason"] for line in worker.events("gap.opened")] == ["start"]
         assert len(worker.events("user.signed_in")) == 1
         assert not worker.events("canary.disabled"), "the user may read the beats, too"

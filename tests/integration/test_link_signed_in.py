@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from tests.support.doorway import Doorway, doorway
 from tests.support.policies import admin, allow
 from tests.support.sockets import served, token
 from worker.auth import Account, SignedIn
+from worker.event import Change
+from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription
 
@@ -81,10 +84,19 @@ async def auth(server: Server) -> AsyncIterator[Doorway]:
         yield door
 
 
-def user_of(door: Doorway) -> SignedIn:
+def user_of(door: Doorway, **differences: Any) -> SignedIn:
     url = f"http://127.0.0.1:{door.port}"
     account = Account(url=url, key=PUBLIC, email=DEMO_USER.email, password=DEMO_USER.password)
-    return SignedIn(account, backoff=at_once, refused_pause=0.0)
+    return SignedIn(account, backoff=at_once, refused_pause=0.0, **differences)
+
+
+def outliving(server: Server, door: Doorway) -> tuple[SignedIn, asyncio.Event]:
+    """A user with a token every half second, and what is set when the first one is over."""
+    server.settings = replace(server.settings, token_lifetime=3.0)
+    user, over = user_of(door, served=lambda _: 0.5), asyncio.Event()
+    numbers = count(1)
+    user.on_renewed(lambda _: over.set() if next(numbers) == 8 else None)
+    return user, over
 
 
 def link_as(user: SignedIn | None, server: Server, ear: Ear, **differences: Any) -> Link:
@@ -108,6 +120,12 @@ async def all_closed(ear: Ear) -> None:
         topics |= (await ear.next_gap()).topics
 
 
+async def next_change(ear: Ear) -> Change:
+    while not isinstance(event := await ear.next(), Change):
+        pass
+    return event
+
+
 def about_token(line: Any) -> bool:
     return "oken" in line["reason"]
 
@@ -128,13 +146,11 @@ async def test_a_user_hears_what_the_key_alone_may_not(
 async def test_channels_live_on_over_many_tokens_without_a_gap(
     server: Server, auth: Doorway, database: FreshDatabase, log: Log
 ) -> None:
-    ear, user = Ear(), user_of(auth)
-    renewed: asyncio.Queue[str | None] = asyncio.Queue()
-    user.on_renewed(renewed.put_nowait)
+    ear = Ear()
+    user, over = outliving(server, auth)
     async with running(link_as(user, server, ear)), admin(database) as connection:
         await all_closed(ear)
-        for _ in range(4):  # the first of them is long over by then
-            await renewed.get()
+        await over.wait()
         await connection.execute("insert into leads values (7)")
         await connection.execute("select realtime.send('{\"y\": 2}', 'sent', 'room', true)")
         heard = [await ear.next(), await ear.next()]
@@ -142,6 +158,28 @@ async def test_channels_live_on_over_many_tokens_without_a_gap(
     assert {type(event).__name__ for event in heard} == {"Change", "Broadcast"}
     assert [reason for reason, _, _ in ear.opened] == ["start"]
     assert not log.events("channel.lost")
+
+
+async def test_tokens_are_told_while_a_slow_handler_keeps_the_link_from_reading(
+    server: Server, auth: Doorway, database: FreshDatabase, log: Log
+) -> None:
+    ear = Ear()
+    user, over = outliving(server, auth)
+    patient = Timing(heartbeat=20.0, silence=15.0, pace=0.0)  # no heartbeat takes them along
+    link = link_as(user, server, ear, timing=patient)
+    async with running(link), admin(database) as connection:
+        await all_closed(ear)
+        ear.listens.clear()
+        await connection.execute("insert into leads select n from generate_series(1, 3000) n")
+        await over.wait()
+        ear.listens.set()
+        heard = [await ear.next() for _ in range(3000)]
+        assert link.ready
+
+    assert [event.record["id"] for event in heard if isinstance(event, Change)] == [*range(1, 3001)]
+    assert not log.events("channel.lost") and not log.events("connection.lost")
+    # Several repeats of the subscription were read at once: more than one of them may be a gap.
+    assert {reason for reason, _, _ in ear.opened} <= {"start", "subscribed again"}
 
 
 async def test_a_token_over_while_joined_is_a_gap_until_auth_is_back(

@@ -24,6 +24,8 @@ from worker.auth import Account, SignedIn
 from worker.auth.signed_in import REFUSED_PAUSE
 from worker.auth.signed_in import served as served_seconds
 
+HANG_SECONDS = 20.0
+
 
 def at_once() -> Iterator[float]:
     return (0.0 for _ in count())
@@ -241,8 +243,9 @@ async def test_a_token_serves_on_while_auth_is_away_and_not_beyond_its_end(
             await door.shut()
             await pauses.asked.get()
             assert (user.token, user.missing) == (first, None)
-            while user.missing is None:
-                await pauses.asked.get()
+            async with asyncio.timeout(HANG_SECONDS):  # a busy loop swallows pytest's own
+                while user.missing is None:
+                    await pauses.asked.get()
             assert user.token == first, "what joins carry is never the key's"
             await door.open()
             await user.opened()

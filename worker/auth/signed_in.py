@@ -25,6 +25,12 @@ REFUSED_PAUSE = 60.0
 Tell = Callable[[str | None], None]
 
 
+def served(lifetime: float) -> float:
+    """Return after how many seconds of a token's lifetime its successor is fetched."""
+    sure = lifetime - 1  # its `exp` is in whole seconds, counted from a second already begun
+    return max(sure - min(sure * SHARE, MOST_MARGIN), LEAST_LIFE)
+
+
 class SignedIn:
     """
     A user who stays signed in: `token` is theirs and gets a successor before it is over.
@@ -40,6 +46,7 @@ class SignedIn:
         *,
         backoff: Callable[[], Iterator[float]] = waits,
         refused_pause: float = REFUSED_PAUSE,
+        served: Callable[[float], float] = served,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.token: str | None = None
@@ -47,6 +54,7 @@ class SignedIn:
         self._account = account
         self._backoff = backoff
         self._refused_pause = refused_pause
+        self._served = served
         self._sleep = sleep
         self._refresh_token: str | None = None
         self._over_at = 0.0
@@ -111,7 +119,7 @@ class SignedIn:
     async def _is_served_out(self, grant: Grant) -> bool:
         """Wait until a successor is due; False when the server wants one before that."""
         try:
-            async with asyncio.timeout_at(grant.asked_at + served(grant.lifetime)):
+            async with asyncio.timeout_at(grant.asked_at + self._served(grant.lifetime)):
                 await self._wanted.wait()
         except TimeoutError:
             return True
@@ -134,9 +142,3 @@ class SignedIn:
     def _lose(self, why: str) -> None:
         self.missing = why
         self._usable.clear()
-
-
-def served(lifetime: float) -> float:
-    """Return after how many seconds of a token's lifetime its successor is fetched."""
-    sure = lifetime - 1  # its `exp` is in whole seconds, counted from a second already begun
-    return max(sure - min(sure * SHARE, MOST_MARGIN), LEAST_LIFE)
