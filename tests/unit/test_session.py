@@ -88,6 +88,19 @@ def test_a_stale_close_does_not_close_the_channel_after_it() -> None:
     assert it.moves == []
 
 
+def test_a_channel_that_the_server_does_not_know_any_more_is_joined_again() -> None:
+    it = session(ROOM)
+    server = Server(it)
+    server.make_ready("room", now=0)
+    it.renew("newer", 9)
+    server.tick(9)
+    reply = {"status": "error", "response": {"reason": "unmatched topic"}}
+
+    server.say("phx_reply", "room", reply, 10, ref=server.sent[-1][1])
+
+    assert it.moves == [Moved("room", State.READY, State.WAITING, "unmatched topic")]
+
+
 @pytest.mark.parametrize("event", ["phx_close", "phx_error"])
 def test_a_channel_the_server_shut_is_joined_again(event: str) -> None:
     it = session(ROOM)

@@ -269,9 +269,9 @@ class Line:
 
     def _judge_tokens(self, session: Session, moves: Sequence[Moved]) -> None:
         for move in moves:
-            if move.refuses_token:
-                token = session.channels[move.topic].token
-                self._terms.credentials.refused(token, move.reason)
+            channel = session.channels.get(move.topic)
+            if move.refuses_token and channel is not None:
+                self._terms.credentials.refused(channel.token, move.reason)
             elif move.now is State.READY:
                 self._terms.key.accepted()
 

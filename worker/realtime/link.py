@@ -88,7 +88,7 @@ class Link:
     @property
     def connected(self) -> bool:
         """Say whether every line has its socket open; a trial is no matter."""
-        main = [line for line in self.lines if not line.is_trial]
+        main = [line for line in self.lines if line.subscriptions and not line.is_trial]
         return bool(main) and all(line.session is not None for line in main)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 FULL = "ChannelRateLimitReached"  # this socket has as many channels as the server lets it have
 TOO_FAST = "ClientJoinRateLimitReached"  # too many joins a second, of everybody together
 PRIVATE_ONLY = "PrivateOnly"
+UNKNOWN_THERE = "unmatched topic"  # the server has no such channel of ours
 NO_REPLAY = "UnableToReplayMessages"
 REPLAYS_NEVER = "UnableToReplayMessages: Replay"  # it does not like the question
 
@@ -22,7 +23,7 @@ _REFUSED_FOR_GOOD = (
     PRIVATE_ONLY,
     "RealtimeDisabledForTenant",
     "TenantNotFound",
-    "unmatched topic",
+    UNKNOWN_THERE,
 )
 
 _OF_OTHERS = (FULL, TOO_FAST, NO_REPLAY)

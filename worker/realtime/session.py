@@ -12,6 +12,7 @@ from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .joining import MOST_JOINING, Tenant
 from .protocol import Frame, encode
+from .refusals import UNKNOWN_THERE, refusal
 
 MOST_CHANNELS = 100  # Realtime refuses more on one socket
 
@@ -251,7 +252,9 @@ class Session:
 
     def _replied(self, channel: Channel, frame: Frame, now: float) -> None:
         if channel.state is not State.JOINING or frame.ref != channel.join_ref:
-            return  # the answer to a leave or to something older
+            if channel.is_joined and refusal(frame.payload.get("response")) == UNKNOWN_THERE:
+                channel.closed(UNKNOWN_THERE, now)  # what was sent on it finds nobody
+            return  # else it is the answer to something older, or one that nobody waits for
         for other in self._channels.values():  # those before it will not be answered any more
             if other.state is State.JOINING and other.is_behind(channel):
                 other.due = now + self._timing.join
