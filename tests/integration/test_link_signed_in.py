@@ -197,6 +197,9 @@ async def test_a_token_over_while_joined_is_a_gap_until_auth_is_back(
 
         assert link.ready and link.token_missing is None
     assert len(log.events("connection.opened")) == 1, "the socket itself lives on"
+    assert not any(
+        line["reason"].startswith("InvalidJWT") for line in log.events("channel.lost")
+    ), "nobody joined with the token that was over: each refusal holds up the socket"
 
 
 async def test_without_a_token_nobody_connects_and_nothing_is_joined_with_the_key(

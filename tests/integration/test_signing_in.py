@@ -191,7 +191,7 @@ async def test_a_token_the_server_calls_expired_is_replaced_once(realtime: Serve
         second = await told.next()
         assert user.missing is None
 
-        user.refused(first, "Token has expired 0 seconds ago")
+        assert not user.refused(first, "Token has expired 0 seconds ago")
         assert user.missing is None, "news of a token that has a successor are old"
         async with staying(SignedIn(account(realtime.url))) as another:
             await another.next()
@@ -205,7 +205,11 @@ async def test_a_server_that_calls_every_new_token_expired_is_not_hammered(
     """Its clock is ahead of Auth's by more than a token lives."""
     pauses = Pauses()
     user = SignedIn(account(realtime.url), backoff=lambda: iter([1.0, 2.0, 4.0]), sleep=pauses)
-    user.on_renewed(lambda token: user.refused(token, "Token has expired"))
+
+    def refuse(token: str | None) -> None:
+        assert user.refused(token, "Token has expired"), "there will be a successor"
+
+    user.on_renewed(refuse)
     async with staying(user):
         waited = [await pauses.asked.get() for _ in range(3)]
 

@@ -106,6 +106,36 @@ def test_a_token_that_is_refused_again_and_again_makes_no_channel_doubtful() -> 
     assert not it.channels["leads"].is_doubtful
 
 
+def test_nothing_joins_with_a_token_whose_successor_is_on_its_way() -> None:
+    it = session(LEADS, ROOM)
+    server = Server(it)
+    server.make_ready("leads", "room", now=0)
+    for topic in ("leads", "room"):
+        server.system(topic, "Token has expired", 5, extension="system", status="error")
+        server.say("phx_close", topic, {}, 5)
+
+    it.hold("older")
+    assert it.deadline == 6, "it is no other token that is held"
+    it.hold("jwt")
+    assert server.tick(24) == []
+    assert it.deadline == 25, "the heartbeat's"
+    it.renew("newer", 24)
+
+    assert server.tick(24).count("phx_join") >= 1
+
+
+def test_a_token_that_comes_a_second_time_ends_the_waiting_too() -> None:
+    it = session(LEADS)
+    server = Server(it)
+    server.tick(0)
+    server.refuse("leads", {"reason": EXPIRED}, 0)
+    it.hold("jwt")
+
+    it.renew("jwt", 3)
+
+    assert server.tick(3) == ["phx_join"]
+
+
 def test_what_is_refused_for_other_reasons_is_not_asked_for_again_by_a_new_token() -> None:
     forbidden, busy = Subscription("forbidden", private=True), Subscription("busy")
     it = session(forbidden, busy)

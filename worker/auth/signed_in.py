@@ -66,12 +66,19 @@ class SignedIn:
         """Return when there is a token that is not known to be over."""
         await self._usable.wait()
 
-    def refused(self, token: str | None, reason: str) -> None:
-        """The server does not take this token any more; one that has a successor is old news."""
-        if token is not None and token == self.token and not self._wanted.is_set():
+    def refused(self, token: str | None, reason: str) -> bool:
+        """
+        The server does not take this token any more: fetch the next one now.
+
+        Returns False for one that has a successor already: that is old news.
+        """
+        if token is None or token != self.token:
+            return False
+        if not self._wanted.is_set():
             log.warning("token.refused", reason=reason[:200])
             self._lose("Realtime does not take the user's token")
             self._wanted.set()
+        return True
 
     def on_renewed(self, tell: Tell) -> None:
         """Call `tell` with each new token."""

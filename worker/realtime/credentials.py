@@ -28,8 +28,12 @@ class Credentials(Protocol):
     async def opened(self) -> None:
         """Return when there is a token, or none is needed."""
 
-    def refused(self, token: str | None, reason: str) -> None:
-        """The server does not take this token any more: fetch its successor now."""
+    def refused(self, token: str | None, reason: str) -> bool:
+        """
+        The server does not take this token any more: fetch its successor now.
+
+        Returns whether there will be one: until then joining is no use.
+        """
 
     def on_renewed(self, tell: Callable[[str | None], None]) -> None:
         """Call `tell` with each new token."""
@@ -79,9 +83,10 @@ class KeyAlone:
     async def opened(self) -> None:
         """Nothing to wait for."""
 
-    def refused(self, token: str | None, reason: str) -> None:
-        """A token that is the key has no successor."""
+    def refused(self, token: str | None, reason: str) -> bool:
+        """A token that is the key has no successor, and may be taken again."""
         self._key.refused(reason)
+        return False
 
     def on_renewed(self, tell: Callable[[str | None], None]) -> None:
         """It never is."""

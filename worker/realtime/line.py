@@ -271,7 +271,8 @@ class Line:
         for move in moves:
             channel = session.channels.get(move.topic)
             if move.refuses_token and channel is not None:
-                self._terms.credentials.refused(channel.token, move.reason)
+                if self._terms.credentials.refused(channel.token, move.reason):
+                    session.hold(channel.token)
             elif move.now is State.READY:
                 self._terms.key.accepted()
 

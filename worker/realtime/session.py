@@ -52,6 +52,7 @@ class Session:
         self._tenant = tenant or Tenant()
         self._backoff = backoff
         self._token = token
+        self._is_held = False  # this token is known to be refused, and the next one on its way
         self._missed_since = missed_since
         self._opened_at = now
         self._accepts = False  # the last join that was answered
@@ -112,7 +113,9 @@ class Session:
 
         Those that were refused for the token before join at once.
         """
+        self._is_held = False
         if token == self._token:
+            self._plan()
             return
         self._token = token
         for channel in self._channels.values():
@@ -121,6 +124,12 @@ class Session:
             else:
                 channel.join_with_newer(token, now)
         self._plan()
+
+    def hold(self, token: str | None) -> None:
+        """Join no more with this token: each refusal holds up the socket for five seconds."""
+        if token == self._token:
+            self._is_held = True
+            self._plan()
 
     def rejoin(self, now: float, reason: str, *, changes_only: bool) -> None:
         """
@@ -193,7 +202,7 @@ class Session:
             if now >= channel.due and channel.state is not State.WAITING:
                 channel.overdue(now)
         for channel in sorted(self._waiting(), key=lambda waiting: waiting.due):
-            if now >= max(channel.due, self._tenant.join_at) and self._has_room_to_join:
+            if now >= max(channel.due, self._tenant.join_at) and self._may_join:
                 frames.append(self._join(channel, now))
         self._plan()
         return frames
@@ -293,12 +302,14 @@ class Session:
     # Joining
 
     @property
-    def _has_room_to_join(self) -> bool:
+    def _may_join(self) -> bool:
         """
         The server takes joins one by one and spends five seconds on each that it refuses.
 
         Where all are refused alike, a hundred at once would hold up the socket for minutes.
         """
+        if self._is_held:
+            return False
         joining = sum(channel.state is State.JOINING for channel in self._channels.values())
         return joining < (MOST_JOINING if self._accepts else 1)
 
@@ -326,7 +337,7 @@ class Session:
     def _plan(self) -> None:
         channels = self._channels.values()
         dues = [channel.due for channel in channels if channel.state is not State.WAITING]
-        if self._has_room_to_join and (waiting := self._waiting()):
+        if self._may_join and (waiting := self._waiting()):
             first = min(channel.due for channel in waiting)
             dues.append(max(first, self._tenant.join_at))
         dues.append(self.heartbeat.due)
