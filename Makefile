@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench-quick format clean
+.PHONY: help run test faults check bench-quick format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -15,6 +15,9 @@ run: $(STAMP) ## PostgreSQL, Realtime, the worker and traffic on this machine; A
 
 test: $(STAMP) ## all tests; ARGS="-k name" picks some
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+faults: $(STAMP) ## throw every fault, idle and under load, and write docs/operations.md's table
+	$(PY) -m tests.faults
 
 check: $(STAMP) ## format, lint, types, the contracts of the layout, documents, deploy files
 	$(VENV)/bin/ruff format --check .

@@ -103,8 +103,8 @@ def malformed_frame(connection: Struck, form: str) -> bool:
 
 
 def oversized_frame(connection: Struck, size: int) -> bool:
-    """A broadcast of so many bytes on one channel: nothing is wrong with it but its size."""
-    for topic in list(connection.channels)[:1]:
+    """A broadcast of so many bytes on the newest channel: nothing is wrong with it but its size."""
+    for topic in list(connection.channels)[-1:]:
         payload = {"event": "oversized", "payload": {"filler": ""}, "type": "broadcast"}
         frame = connection.serializer.text(topic, "broadcast", to_json(payload))
         filler = b"x" * max(0, size - len(frame.data))

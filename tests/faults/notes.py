@@ -9,7 +9,7 @@ from itertools import count
 
 from structlog.typing import EventDict, WrappedLogger
 
-from tests.faults.verdict import Closed, Opened, Told
+from tests.faults.verdict import Closed, Opened, Repeated, Told
 from worker.event import Broadcast, Change, Event, Gap
 
 FAR_TOO_OFTEN = 100  # attempts after which a link stays in its pause: the case then counts as hung
@@ -35,6 +35,7 @@ class Notes:
         self.errors: Counter[str] = Counter()  # of changes that came
         self.frames: Counter[str] = Counter()  # those without an event, by their name on the wire
         self.open: Counter[tuple[str, str]] = Counter()  # gaps, by reason and table or topic
+        self.noticed: float | None = None  # when the first gap of a fault was opened
         self._stirred = asyncio.Event()
 
     # What the link calls
@@ -49,13 +50,17 @@ class Notes:
             self.told.setdefault(event.table, []).append(int(event.row["id"]))
             self.errors.update(event.errors)
         elif isinstance(event, Broadcast) and event.event == "written":
-            self.told.setdefault(event.topic, []).append(int(event.payload["n"]))
+            number = int(event.payload["n"])
+            told = Repeated(number) if event.replayed else number
+            self.told.setdefault(event.topic, []).append(told)
         elif isinstance(event, Broadcast):
             self.others[event.event] += 1
         self.stir()
 
     def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
         self.reasons[reason] += 1
+        if self.noticed is None:
+            self.noticed = asyncio.get_running_loop().time()
         for name in (*tables, *topics):
             self.told.setdefault(name, []).append(Opened(reason))
             self.open[reason, name] += 1
@@ -98,8 +103,10 @@ class Notes:
 
     def last(self, name: str) -> int:
         """The newest row or message of a stream that came, 0 for none."""
-        told = self.told.get(name, ())
-        return next((one for one in reversed(told) if isinstance(one, int)), 0)
+        for one in reversed(self.told.get(name, ())):
+            if isinstance(one, int | Repeated):
+                return one if isinstance(one, int) else one.number
+        return 0
 
     def stir(self) -> None:
         """Have whoever waits look again."""

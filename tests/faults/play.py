@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from local.realtime.faults import Faults
 from tests.faults.notes import Notes
-from tests.faults.stage import Stage, stage
+from tests.faults.stage import LEISURELY, Stage, stage
 from tests.faults.verdict import Verdict
-from tests.faults.writer import TABLE, TOPIC
+from tests.faults.writer import PRIVATE, TABLE, TOPIC
 from tests.support.databases import FreshDatabase
 
 RATE, SECONDS = 500.0, 2.0  # of the load
@@ -54,7 +54,7 @@ class Case:
     among those said, `allows` mistakes that no link can find, by stream.
 
     `writes` is for an idle link whose fault is met only by a row; `named` gives the server a name
-    that can be taken away.
+    that can be taken away; `patience` is that of the canary, in seconds.
 
     `does` and `loses` are what the documents say of it: what the worker does, and what is lost
     and who says so.
@@ -70,6 +70,7 @@ class Case:
     says: frozenset[str] = frozenset()
     writes: bool = False
     named: bool = False
+    patience: float = LEISURELY
     allows: Mapping[str, frozenset[str]] = field(default_factory=dict)
     does: str
     loses: str
@@ -94,11 +95,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What came of a fault; `seconds` from its end are for the eye only."""
+    """
+    What came of a fault. Seconds are for the eye only: until a gap was opened (`noticed`), and
+    from the fault's end until everything flowed again.
+    """
 
     attempts: int
     steps: int
     gaps: int
+    noticed: float
     seconds: float
     said: tuple[str, ...]
     verdicts: Mapping[str, Verdict]
@@ -108,14 +113,14 @@ class Recovery:
         """How many rows and messages did not come, said or not."""
         return {
             what: len(self.verdicts[stream].covered) + len(self.verdicts[stream].silent)
-            for what, stream in (("rows", TABLE), ("messages", TOPIC))
+            for what, stream in (("rows", TABLE), ("messages", TOPIC), ("private ones", PRIVATE))
         }
 
     def __str__(self) -> str:
         lost = ", ".join(f"{number} {what} lost" for what, number in self.lost.items())
         return (
             f"{self.attempts} attempts, {self.steps} steps, {self.gaps} gaps, {lost}, "
-            f"{self.seconds:.2f} s"
+            f"noticed in {self.noticed:.2f} s, {self.seconds:.2f} s"
         )
 
 
@@ -128,7 +133,9 @@ async def play(
     Raises AssertionError for whatever the link does not keep; an ExceptionGroup of it when that
     kept the case from ending.
     """
-    async with stage(database, notes or Notes(), named=case.named, **case.settings) as on:
+    async with stage(
+        database, notes or Notes(), named=case.named, patience=case.patience, **case.settings
+    ) as on:
         recovery = await endure(case, on, loaded=loaded)
     check(case, recovery)
     return recovery
@@ -144,24 +151,29 @@ async def endure(case: Case, on: Stage, *, loaded: bool) -> Recovery:
             await on.until(lambda: on.notes.last(TABLE) >= part, "part of the load came")
             on.loaded = on.writer.newest
         gaps = on.notes.gaps
-        seconds = await _get_over(case, on)
+        noticed, seconds = await _get_over(case, on)
         attempts, steps = on.notes.attempts, on.notes.steps
     await on.mark()
-    await on.until(lambda: on.is_whole, "the end")
     return Recovery(
         attempts=attempts,
         steps=steps,
         gaps=on.notes.gaps - gaps,
+        noticed=noticed,
         seconds=seconds,
         said=tuple(dict.fromkeys(on.notes.lines[on.begun :])),
         verdicts=await on.verdicts(),
     )
 
 
-async def _get_over(case: Case, on: Stage) -> float:
-    """Throw the switch and take it back; return the seconds from then until all flows again."""
+async def _get_over(case: Case, on: Stage) -> tuple[float, float]:
+    """
+    Throw the switch and take it back.
+
+    Returns the seconds until the link noticed, and those from its end until all flows again.
+    """
     faults, clock = on.server.faults, asyncio.get_running_loop()
     on.begin()
+    begun = clock.time()
     case.throw(faults)
     if case.writes and not on.loaded:
         await on.writer.write()
@@ -171,7 +183,8 @@ async def _get_over(case: Case, on: Stage) -> float:
         case.take_back(faults)
     over = clock.time()
     await on.until(lambda: on.is_whole, "everything flowed again")
-    return clock.time() - over
+    noticed = on.notes.noticed
+    return 0.0 if noticed is None else noticed - begun, clock.time() - over
 
 
 def check(case: Case, recovery: Recovery) -> None:

@@ -11,7 +11,7 @@ from tests.support.databases import FreshDatabase
 
 @pytest.mark.parametrize("loaded", [False, True], ids=["idle", "loaded"])
 @pytest.mark.parametrize("case", FRAMES, ids=str)
-async def test_the_link_gets_over_it(case: Case, loaded: bool, database: FreshDatabase) -> None:
-    recovery = await play(case, database, loaded=loaded)
+async def test_the_link_gets_over_it(case: Case, loaded: bool, migrated: FreshDatabase) -> None:
+    recovery = await play(case, migrated, loaded=loaded)
 
     print(f"{case}: {recovery}")  # seconds are shown, not asserted

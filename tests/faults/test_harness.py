@@ -18,12 +18,12 @@ from worker.event import Change, Event, Gap
 (CLOSED,) = (case for case in CASES if case.name == "close=1012")
 
 
-async def test_a_link_that_does_not_come_back_is_found_out(database: FreshDatabase) -> None:
+async def test_a_link_that_does_not_come_back_is_found_out(migrated: FreshDatabase) -> None:
     class Tired(Notes):
         async def pause(self, seconds: float) -> None:
             await asyncio.get_running_loop().create_future()
 
-    async with stage(database, Tired()) as on:
+    async with stage(migrated, Tired()) as on:
         CLOSED.throw(on.server.faults)
         await on.until(lambda: bool(on.notes.open), "the fault was felt")
         on.patience = 0.3  # what is measured: nothing comes
@@ -33,7 +33,7 @@ async def test_a_link_that_does_not_come_back_is_found_out(database: FreshDataba
             await on.until(lambda: on.is_whole, "the end")
 
 
-async def test_a_link_that_says_nothing_of_a_gap_is_found_out(database: FreshDatabase) -> None:
+async def test_a_link_that_says_nothing_of_a_gap_is_found_out(migrated: FreshDatabase) -> None:
     class Proud(Notes):
         async def receive(self, event: Event, size: int) -> None:
             if not isinstance(event, Gap):
@@ -44,20 +44,20 @@ async def test_a_link_that_says_nothing_of_a_gap_is_found_out(database: FreshDat
 
     case = replace(CLOSED, lasts=tried(1), says=frozenset({"gap.closed"}))
     with pytest.raises(AssertionError, match="'silent'"):
-        await play(case, database, loaded=True, notes=Proud())
+        await play(case, migrated, loaded=True, notes=Proud())
 
 
-async def test_a_link_that_loses_one_row_is_found_out(database: FreshDatabase) -> None:
+async def test_a_link_that_loses_one_row_is_found_out(migrated: FreshDatabase) -> None:
     class Careless(Notes):
         async def receive(self, event: Event, size: int) -> None:
             if not (isinstance(event, Change) and event.row["id"] == 777):
                 await super().receive(event, size)
 
     with pytest.raises(AssertionError, match=rf"{TABLE}.*'silent': \(777,\)"):
-        await play(CLOSED, database, loaded=True, notes=Careless())
+        await play(CLOSED, migrated, loaded=True, notes=Careless())
 
 
-async def test_a_link_that_tries_too_often_is_found_out(database: FreshDatabase) -> None:
+async def test_a_link_that_tries_too_often_is_found_out(migrated: FreshDatabase) -> None:
     case = replace(CLOSED, attempts=0)
     with pytest.raises(AssertionError, match="1 attempts"):
-        await play(case, database, loaded=False)
+        await play(case, migrated, loaded=False)

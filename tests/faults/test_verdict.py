@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.verdict import Closed, Opened, Told, judge
+from tests.faults.verdict import Closed, Opened, Repeated, Told, judge
 
 ROWS = range(1, 7)
 GAP = (Opened("lost"), Closed("lost"))
@@ -50,3 +50,14 @@ def test_what_is_missing_where_a_gap_was_open_was_said(told: list[Told]) -> None
 )
 def test_what_nobody_said_is_found(told: list[Told], kind: str, rows: tuple[object, ...]) -> None:
     assert judge(ROWS, told).mistakes == {kind: rows}
+
+
+def test_what_the_server_repeats_is_not_missing_and_not_late() -> None:
+    verdict = judge(ROWS, [1, *GAP, 4, Repeated(2), Repeated(3), 5, 6])
+
+    assert verdict.mistakes == {}
+    assert verdict.covered == ()
+
+
+def test_what_the_server_repeats_is_told_once() -> None:
+    assert judge(ROWS, [1, 2, 3, Repeated(3), 4, 5, 6]).mistakes == {"doubled": (3,)}

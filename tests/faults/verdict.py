@@ -20,7 +20,14 @@ class Closed:
     reason: str
 
 
-Told = int | Opened | Closed
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The server said again what may have been missed: it may come behind later ones."""
+
+    number: int
+
+
+Told = int | Opened | Closed | Repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ def judge(written: Sequence[int], told: Iterable[Told]) -> Verdict:
             reader.excused = True
         elif isinstance(one, Closed):
             reader.close(one.reason)
+        elif isinstance(one, Repeated):
+            reader.repeated(one.number)
         elif one not in places:
             reader.invented.append(one)
         else:
@@ -88,6 +97,11 @@ class _Reader:
             self.open.remove(reason)
         self.excused = True
 
+    def repeated(self, number: int) -> None:
+        if number in self._came:
+            self._doubled.append(number)
+        self._came.add(number)
+
     def row(self, number: int, place: int) -> None:
         if number in self._came:
             self._doubled.append(number)
@@ -106,10 +120,10 @@ class _Reader:
 
     def verdict(self) -> Verdict:
         self._miss(len(self.written))
-        late = set(self._late)
+        came = self._came
         return Verdict(
-            covered=tuple(sorted(self._covered - late)),
-            silent=tuple(sorted(self._silent - late)),
+            covered=tuple(sorted(self._covered - came)),
+            silent=tuple(sorted(self._silent - came)),
             doubled=tuple(self._doubled),
             late=tuple(self._late),
             invented=tuple(self.invented),

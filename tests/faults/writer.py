@@ -6,27 +6,33 @@ import asyncio
 
 import asyncpg
 
-TABLE, TOPIC = "public.leads", "room"
-A_TRANSACTION = 5  # rows; and one message
+TABLE, TOPIC, PRIVATE = "public.written", "room", "diary"
+STREAMS = (TABLE, TOPIC, PRIVATE)
+A_TRANSACTION = 5  # rows
 
 _TABLES = """
-create table leads (id bigint primary key, status text);
-alter table leads replica identity full;
-alter publication supabase_realtime add table leads;
+create table written (id bigint primary key, status text);
+alter table written replica identity full;
+alter publication supabase_realtime add table written;
 """
 
 _WRITE = """
-with written as (
-    insert into leads select n, 'new' from generate_series($1::bigint, $2) n returning id
+with new as (
+    insert into public.written select n, 'new' from generate_series($1::bigint, $2) n returning id
 )
-select realtime.send(jsonb_build_object('n', max(id)), 'written', 'room', false) from written
+select realtime.send(jsonb_build_object('n', max(id)), 'written', 'room', false),
+       realtime.send(jsonb_build_object('n', max(id)), 'written', 'diary', true)
+from new
 """
 
 _MESSAGES = "select (payload->>'n')::bigint as n from realtime.messages where topic = $1 order by 1"
 
 
 class Writer:
-    """Rows of `leads` with growing ids, and a message in `room` for each transaction."""
+    """
+    Rows of a table with growing ids; for each transaction a message in a topic that everybody may
+    read, and one in a private topic, of which Realtime repeats the newest.
+    """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -36,7 +42,7 @@ class Writer:
         await self._connection.execute(_TABLES)
 
     async def write(self, rows: int = 1) -> int:
-        """Commit so many rows and a message; return the newest id, which the message has too."""
+        """Commit so many rows and two messages; return the newest id, which these have too."""
         first, self.newest = self.newest + 1, self.newest + rows
         await self._connection.execute(_WRITE, first, self.newest)
         return self.newest
@@ -54,6 +60,9 @@ class Writer:
 
     async def truth(self) -> dict[str, list[int]]:
         """What stands in the database, by stream, in the order of the commits."""
-        rows = await self._connection.fetch("select id from leads order by id")
-        messages = await self._connection.fetch(_MESSAGES, TOPIC)
-        return {TABLE: [row["id"] for row in rows], TOPIC: [row["n"] for row in messages]}
+        rows = await self._connection.fetch("select id from written order by id")
+        truth = {TABLE: [row["id"] for row in rows]}
+        for topic in (TOPIC, PRIVATE):
+            messages = await self._connection.fetch(_MESSAGES, topic)
+            truth[topic] = [row["n"] for row in messages]
+        return truth

@@ -3,7 +3,8 @@
 from tests.faults.cases.channels import CHANNELS
 from tests.faults.cases.connections import CONNECTIONS
 from tests.faults.cases.frames import FRAMES
+from tests.faults.cases.silences import SILENCES
 
-CASES = (*CONNECTIONS, *CHANNELS, *FRAMES)
+CASES = (*CONNECTIONS, *CHANNELS, *FRAMES, *SILENCES)
 
-__all__ = ["CASES", "CHANNELS", "CONNECTIONS", "FRAMES"]
+__all__ = ["CASES", "CHANNELS", "CONNECTIONS", "FRAMES", "SILENCES"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.faults.cases.connections import RECONNECTED
+from tests.faults.cases.connections import MOST_STEPS, RECONNECTED
 from tests.faults.play import Case, all_of, felt, said
 
 REJOINED = frozenset({"gap.opened", "channel.lost", "channel.ready", "gap.closed"})
@@ -12,7 +12,7 @@ MEANWHILE = "what was written meanwhile; the gap says so"
 
 _Again = partial(
     Case,
-    steps=2,  # one for each channel
+    steps=MOST_STEPS,
     says=REJOINED,
     does="joins the channel again, with backoff; the connection stays",
     loses=MEANWHILE,
@@ -35,7 +35,7 @@ CHANNELS = (
              "<topic>"),
     Case(
         switch="refuse_joins", value="ClientJoinRateLimitReached: Too many joins per second",
-        beside=("crash_channels",), lasts=said("connection.lost"), attempts=1, steps=3,
+        beside=("crash_channels",), lasts=said("connection.lost"), attempts=1, steps=MOST_STEPS,
         says=RECONNECTED, does="is hung up on with 1001: reconnects with backoff",
         loses=MEANWHILE,
     ),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from tests.faults.play import Case, tried
+from tests.faults.stage import WANTED
 
 RECONNECTED = frozenset(
     {"gap.opened", "connection.lost", "connection.opened", "channel.ready", "gap.closed"}
 )
 REFUSED = RECONNECTED - {"connection.lost"} | {"connection.refused"}
+MOST_STEPS = len(WANTED) + 2  # a wait for each channel, those of the canary too
 ON_ITS_WAY = "what was on its way and what was written meanwhile; the gap says so"
 
 _Lost = partial(

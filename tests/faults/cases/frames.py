@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.faults.cases.connections import ON_ITS_WAY, RECONNECTED
+from tests.faults.cases.connections import MOST_STEPS, ON_ITS_WAY, RECONNECTED
 from tests.faults.play import Case, all_of, for_a_while, said
-from tests.faults.writer import TABLE, TOPIC
+from tests.faults.writer import STREAMS, TABLE
 
 UNREADABLE = frozenset({"frame.unreadable", "gap.opened", "gap.closed"})
 
@@ -47,14 +47,14 @@ FRAMES = (
         for code in ("401", "400")
     ),
     Case(
-        switch="drop_frames", value="0.5@1", attempts=1, steps=3, says=RECONNECTED,
-        allows={TABLE: frozenset({"silent"}), TOPIC: frozenset({"silent"})},
+        switch="drop_frames", value="0.5@1", attempts=1, steps=MOST_STEPS, says=RECONNECTED,
+        allows=dict.fromkeys(STREAMS, frozenset({"silent"})),
         does="reconnects when the answer to a heartbeat is among them, joins again when one to a "
         "join is",
         loses="single changes and messages, and nobody can say so: Realtime numbers nothing",
     ),
     Case(
-        switch="duplicate_frames", value="0.5@1", beside=("crash_channels",), steps=2,
+        switch="duplicate_frames", value="0.5@1", beside=("crash_channels",), steps=MOST_STEPS,
         lasts=all_of(said("channel.ready", 2), for_a_while),
         says=frozenset({"channel.lost", "channel.ready", "gap.closed"}),
         allows={TABLE: frozenset({"doubled"})},
@@ -63,10 +63,10 @@ FRAMES = (
         loses="nothing that is not said",
     ),
     Case(
-        switch="reorder_frames", value="0.5@1", beside=("crash_channels",), steps=2,
+        switch="reorder_frames", value="0.5@1", beside=("crash_channels",), steps=MOST_STEPS,
         lasts=all_of(said("channel.ready", 2), for_a_while),
         says=frozenset({"channel.lost", "channel.ready", "gap.closed"}),
-        allows={TABLE: frozenset({"late"}), TOPIC: frozenset({"late"})},
+        allows=dict.fromkeys(STREAMS, frozenset({"late"})),
         does="tells them in the order they come", loses="nothing that is not said",
     ),
 )  # fmt: skip
