@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 Kind = Literal["INSERT", "UPDATE", "DELETE", "TRUNCATE", "READ"]
@@ -33,6 +33,7 @@ class Change:
     committed_at: str | None = None  # ISO 8601, UTC, milliseconds; None where Realtime did not say
     columns: Mapping[str, str] = field(default_factory=dict)  # column name → Postgres type name
     errors: tuple[str, ...] = ()  # what Realtime says is wrong with it: a 413 has columns missing
+    _late: Callable[[str], Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def table(self) -> str:
@@ -48,6 +49,51 @@ class Change:
     def committed(self) -> datetime | None:
         """`committed_at` as an aware datetime."""
         return None if self.committed_at is None else datetime.fromisoformat(self.committed_at)
+
+    if not TYPE_CHECKING:  # it is only asked for what is not there, which the types do not know
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("id", "columns") or self._late is None:
+                raise AttributeError(name)
+            value = self._late(name)
+            object.__setattr__(self, name, value)
+            return value
+
+
+class _Draft:
+    """A change that can still be written to."""
+
+    __slots__ = Change.__slots__
+
+
+def late_change(
+    schema: str,
+    name: str,
+    kind: Kind,
+    record: Row,
+    old: Row,
+    committed_at: str | None,
+    errors: tuple[str, ...],
+    late: Callable[[str], Any],
+) -> Change:
+    """
+    Return a change whose `id` and `columns` are made by `late(name)` when first asked for.
+
+    It becomes a Change as it is finished: the constructor of a frozen class takes four times as
+    long, and this is done for every frame.
+    """
+    draft: Any = _Draft()
+    draft.schema = schema
+    draft.name = name
+    draft.kind = kind
+    draft.record = record
+    draft.old = old
+    draft.committed_at = committed_at
+    draft.errors = errors
+    draft._late = late
+    draft.__class__ = Change
+    change: Change = draft
+    return change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,5 +164,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return b64encode(value).decode()
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        names = [field.name for field in fields(value) if not field.name.startswith("_")]
+        return {name: plain(getattr(value, name)) for name in names}
     return str(value)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 from ..errors import FrameError
-from ..event import Broadcast, Change, Kind, Presence, Row
+from ..event import Broadcast, Change, Kind, Presence, Row, late_change
 from ..hidden import Hidden
 from .protocol import Frame
 
@@ -42,13 +43,18 @@ class Decoder:
     counting. A broadcast without an id, and presence, carry no time either: tomorrow's may be
     today's to the byte, so `seed` and a running number go into theirs. With the same seed the
     same frames from the beginning have the same ids.
+
+    The id of a change and its columns take as long as all the rest: they are made when they are
+    first asked for.
     """
 
     def __init__(self, hidden_columns: Iterable[str], seed: bytes = b"") -> None:
         self._hide = Hidden(hidden_columns)
         self._seed = seed
         self._timeless = 0
-        self._seen: OrderedDict[bytes, int] = OrderedDict()
+        # Frames by their hash, in two halves: the newer one becomes the older one once it is full.
+        self._seen: dict[int, int] = {}
+        self._seen_before: dict[int, int] = {}
         self._broadcasts: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def read(self, frame: Frame, raw: bytes) -> Change | Broadcast | Presence | Withheld | None:
@@ -65,17 +71,15 @@ class Decoder:
             return self._broadcast(topic, frame.payload, raw)
         return self._presence(topic, frame, raw)
 
-    def _id(self, raw: bytes) -> UUID:
-        digest = blake2b(raw, digest_size=16).digest()
+    def _earlier(self, raw: bytes) -> int:
+        """Remember the frame, and return how often the same was here before."""
+        key = hash(raw)  # of 64 bits, and salted: nobody can aim at a collision
         seen = self._seen
-        earlier = seen.get(digest, 0)
-        seen[digest] = earlier + 1
-        if earlier:
-            seen.move_to_end(digest)
-            digest = blake2b(digest + earlier.to_bytes(4, "big"), digest_size=16).digest()
-        elif len(seen) > _WINDOW:
-            seen.popitem(last=False)
-        return UUID(bytes=digest)
+        earlier = seen[key] if key in seen else self._seen_before.get(key, 0)
+        seen[key] = earlier + 1
+        if len(seen) > _WINDOW:
+            self._seen, self._seen_before = {}, seen
+        return earlier
 
     def _timeless_id(self, raw: bytes) -> UUID:
         self._timeless += 1
@@ -87,7 +91,7 @@ class Decoder:
             data = payload["data"]
             schema, name, kind = data["schema"], data["table"], data["type"]
             record, old = data.get("record") or {}, data.get("old_record") or {}
-            columns = {column["name"]: column["type"] for column in data.get("columns") or ()}
+            columns = data.get("columns")
             errors, committed_at = data.get("errors"), data.get("commit_timestamp")
         except (KeyError, TypeError, AttributeError):
             raise FrameError("no data") from None
@@ -102,17 +106,20 @@ class Decoder:
             raise FrameError("unknown change")
         if not (old if kind == "DELETE" else record):
             return Withheld(f"{schema}.{name}", str(errors[0])[:80] if errors else "empty row")
+        if committed_at:
+            make_id = partial(_id, raw, self._earlier(raw))
+        else:
+            make_id = partial(_same, self._timeless_id(raw))
         hide = self._hide
-        return Change(
-            id=self._id(raw) if committed_at else self._timeless_id(raw),
-            schema=schema,
-            name=name,
-            kind=_KINDS[kind],
-            record=hide.columns_of(record),
-            old=hide.columns_of(old),
-            committed_at=committed_at,
-            columns=hide.columns_of(columns),
-            errors=tuple(map(str, errors)) if errors else (),
+        return late_change(
+            schema,
+            name,
+            _KINDS[kind],
+            hide.columns_of(record),
+            hide.columns_of(old),
+            committed_at,
+            tuple(map(str, errors)) if errors else (),
+            partial(_late, make_id, columns, hide),
         )
 
     def _broadcast(self, topic: str, payload: Any, raw: bytes) -> Broadcast | None:
@@ -169,6 +176,30 @@ class Decoder:
             key: tuple(self._hide.anywhere_in(meta) for meta in several)
             for key, several in metas.items()
         }
+
+
+def _late(make_id: Callable[[], UUID], columns: Any, hide: Hidden, name: str) -> Any:
+    """Make what is asked for of a change."""
+    return make_id() if name == "id" else hide.columns_of(_types(columns))
+
+
+def _id(raw: bytes, earlier: int) -> UUID:
+    digest = blake2b(raw, digest_size=16).digest()
+    if earlier:
+        digest = blake2b(digest + earlier.to_bytes(4, "big"), digest_size=16).digest()
+    return UUID(bytes=digest)
+
+
+def _same(made: UUID) -> UUID:
+    return made
+
+
+def _types(columns: Any) -> dict[str, str]:
+    """Return what can be read of the types; a row is not given up for them."""
+    try:
+        return {column["name"]: column["type"] for column in columns or ()}
+    except (KeyError, TypeError):
+        return {}
 
 
 def _uuid(given: str) -> UUID:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Never
 
-from ..event import Event
+from ..event import Event, Gap
 
 MOST_EVENTS = 256
 MOST_BYTES = 16 * 1024 * 1024  # of the frames they came in
@@ -53,13 +53,19 @@ class Handover:
         """Return once everything put in was handed on."""
         await self._empty.wait()
 
-    async def run(self, receive: Callable[[Event, int], Awaitable[None]]) -> Never:
-        """Hand events on, one after the other."""
+    async def run(
+        self,
+        receive: Callable[[Event, int], Awaitable[None]],
+        handing_on: Callable[[Gap], None],
+    ) -> Never:
+        """Hand events on, one after the other; say which gap is next."""
         waiting = self._waiting
         while True:
             await self._filled.wait()
             while waiting:
                 event, size = waiting[0]
+                if type(event) is Gap:
+                    handing_on(event)
                 await receive(event, size)
                 waiting.popleft()
                 self._bytes -= size

@@ -235,6 +235,7 @@ class Line:
             for raw in frames:
                 if self._intake.take(raw, session, now):
                     self._look(session, now)
+            self._intake.note()
             if self._intake.is_full or now >= until or session.deadline < until:
                 return
 

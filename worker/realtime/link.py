@@ -11,7 +11,7 @@ from typing import Never
 import structlog
 
 from ..backoff import reconnects
-from ..event import Event, Gap
+from ..event import Gap
 from ..subscription import Subscription
 from .beating import Beating, Beats
 from .channel import Moved, State, Timing
@@ -121,7 +121,8 @@ class Link:
     async def run(self) -> Never:
         """Connect, for ever. Cancelled to stop: leaves politely, within a second."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._hand_on(), name="realtime-handover")
+            handing_on = self._handover.run(self._listener.receive, self._watch.handing_on)
+            tasks.create_task(handing_on, name="realtime-handover")
             tasks.create_task(self._credentials.run(), name="realtime-credentials")
             self._watch.start(_now())
             self._tasks = tasks
@@ -143,14 +144,6 @@ class Link:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE):
                 await self._handover.empty()
-
-    async def _hand_on(self) -> Never:
-        async def receive(event: Event, size: int) -> None:
-            if type(event) is Gap:
-                self._watch.handing_on(event)
-            await self._listener.receive(event, size)
-
-        await self._handover.run(receive)
 
     def _renewed(self, token: str | None) -> None:
         for line in self.lines:

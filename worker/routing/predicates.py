@@ -9,6 +9,7 @@ from typing import Any
 from ..event import Change, Row
 
 Verdict = bool | None  # None: it cannot be known from what was sent
+Test = Callable[[Change], Verdict]
 
 _MISSING = object()
 
@@ -27,7 +28,7 @@ class Predicate:
     value, a row over 1 MiB), an old row without REPLICA IDENTITY FULL.
     """
 
-    test: Callable[[Change], Verdict]
+    test: Test
     words: str
     # Columns that must have these values for a True; what may be pushed down to Realtime.
     required: tuple[tuple[str, Any], ...] = ()
@@ -211,4 +212,6 @@ def _differs(change: Change, column: str) -> Verdict:
         return None
     if old != new:
         return True
+    if type(new) is str and len(new) > 1:
+        return False  # nothing was cut from it: no need to know its type
     return None if change.columns.get(column) in _CUT_TYPES else False

@@ -16,7 +16,7 @@ from .declare import (
     WantsGaps,
     WantsPresences,
 )
-from .predicates import Predicate
+from .predicates import Predicate, Test
 from .pushdown import pushed_down
 
 
@@ -59,7 +59,8 @@ class Routes:
         """Raises ConfigError when routes contradict each other."""
         self.all = tuple(routes)
         self._wanted = channels.wanted([route.wants for route in self.all])
-        self._changes: dict[tuple[str, str, str], list[tuple[Predicate | None, Route]]] = {}
+        self._changes: dict[tuple[str, str, str], list[tuple[Test | None, Route]]] = {}
+        self._repeated: set[tuple[str, str, str]] = set()  # where a handler has several routes
         self._broadcasts: dict[str, list[tuple[str, Route]]] = {}
         self._presences: dict[str, list[Route]] = {}
         self._gaps: list[tuple[frozenset[str], Route]] = []
@@ -81,12 +82,12 @@ class Routes:
     def matching(self, event: Event) -> Sequence[Route]:
         """Return the routes that want the event, in order, at most one for each handler."""
         if isinstance(event, Change):
-            changes = self._changes.get((event.schema, event.name, event.kind))
+            key = (event.schema, event.name, event.kind)
+            changes = self._changes.get(key)
             if changes is None:
                 return ()
-            return _once_each(
-                [route for when, route in changes if when is None or when.test(event) is not False]
-            )
+            found = [route for test, route in changes if test is None or test(event) is not False]
+            return found if key not in self._repeated else _once_each(found)
         if isinstance(event, Broadcast):
             wanting = self._broadcasts.get(event.topic, ())
             return _once_each([route for name, route in wanting if name in ("*", event.event)])
@@ -101,13 +102,19 @@ class Routes:
             for table in wants.tables:
                 schema, _, name = table.partition(".")
                 for kind in wants.kinds:
-                    self._changes.setdefault((schema, name, kind), []).append((wants.when, route))
+                    self._add_changes((schema, name, kind), route, wants.when)
         elif isinstance(wants, WantsBroadcasts):
             self._broadcasts.setdefault(wants.topic, []).append((wants.event, route))
         elif isinstance(wants, WantsPresences):
             self._presences.setdefault(wants.topic, []).append(route)
         elif isinstance(wants, WantsGaps):
             self._gaps.append((frozenset(wants.tables), route))
+
+    def _add_changes(self, key: tuple[str, str, str], route: Route, when: Predicate | None) -> None:
+        changes = self._changes.setdefault(key, [])
+        if any(route.handler_name == other.handler_name for _, other in changes):
+            self._repeated.add(key)
+        changes.append((None if when is None else when.test, route))
 
 
 def _once_each(routes: Sequence[Route]) -> Sequence[Route]:
