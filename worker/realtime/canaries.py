@@ -10,9 +10,10 @@ from .. import metrics
 from ..event import Change, Event
 from ..subscription import Binding, Subscription
 from .canary import Canary, Kind, Missed
-from .channel import Channel, Moved, State
+from .channel import Moved, State
 from .events import PREFIX
 from .protocol import Frame, encode
+from .refusals import FULL
 from .session import Session
 from .watch import Watch
 
@@ -148,9 +149,10 @@ class Canaries:
         server may have stopped serving these in the meantime.
         """
         channels = session.channels
-        ours = _age(channels[topic])
         concerned = [channels[other] for other in self._concerned("changes") if other in channels]
-        older = [one for one in concerned if one.state is State.READY and _age(one) < ours]
+        older = [
+            one for one in concerned if one.state is State.READY and channels[topic].is_behind(one)
+        ]
         if older:
             since = self.birds["changes"].trusted_until
             topics = [channel.subscription.topic for channel in older]
@@ -168,7 +170,7 @@ class Canaries:
             return
         others = [one for one in session.channels.values() if not one.subscription.canary]
         is_meant = kind == "broadcast" and reason.startswith(("PrivateOnly", "Unauthorized"))
-        is_doubtful = session.channels[topic].is_doubtful
+        is_doubtful = session.channels[topic].is_doubtful or reason.startswith(FULL)
         if is_meant or (is_doubtful and any(one.state is State.READY for one in others)):
             session.release(topic, now)
             self._give_up(topic, reason, now)
@@ -244,11 +246,6 @@ class Canaries:
             session.rejoin(now, "no canary beat", changes_only=kind == "changes")
         else:
             session.end("no canary beat came back")
-
-
-def _age(channel: Channel) -> int:
-    """Refs count up on a connection: the smaller the older."""
-    return int(channel.join_ref or 0)
 
 
 def _number(frame: Frame) -> int | None:
