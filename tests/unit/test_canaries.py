@@ -8,6 +8,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, session
 from worker.realtime.canaries import Canaries
 from worker.realtime.canary import Kind
 from worker.realtime.channel import State
@@ -17,7 +18,6 @@ from worker.realtime.session import Session
 from worker.realtime.watch import Watch
 
 from .test_canary import PATIENCE, hundreds
-from .test_session import LEADS, ROOM, SUBSCRIBED, Server, session
 from .test_watch import Nobody
 
 CHANGES, BROADCAST = "tidemark-canary:changes:me:0", "tidemark-canary:broadcast:me:0"
