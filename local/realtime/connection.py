@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Coroutine, Iterator
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
@@ -103,6 +103,8 @@ class Connection:
         """End from outside: with a close frame of this code, or cut (None)."""
         if not self._over:
             self.start(self._raise(HangUp(code)))
+        elif self.lost:
+            self.cut()
 
     def lose(self) -> None:
         """From now on nothing of the client arrives here and nothing of ours there."""
@@ -148,7 +150,9 @@ class Connection:
             message = await self._next()
             await self.tenant.faults.thawed()
             if self.lost:
-                await self._gone()
+                if message is not None:  # it has not arrived: the time without a byte goes on
+                    await self._gone(self.tenant.settings.idle_timeout)
+                raise ClientGone
             if message is None:
                 raise HangUp(1000)
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -169,12 +173,13 @@ class Connection:
         except TimeoutError:
             return None
 
-    async def _gone(self) -> NoReturn:
-        """Wait until the client has given up, whatever it says until then."""
-        # aiohttp tells only those who read that a connection is lost; reading would answer a close.
-        while not self._transport.is_closing():  # noqa: ASYNC110 - so there is no event to await
-            await asyncio.sleep(GONE_CHECK)
-        raise ClientGone
+    async def _gone(self, patience: float | None = None) -> None:
+        """Wait until the client has given up, whatever it says until then, or so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                # aiohttp tells only those who read, and reading would answer a close.
+                while not self._transport.is_closing():  # noqa: ASYNC110 - there is no event
+                    await asyncio.sleep(GONE_CHECK)
 
     async def _handle(self, message: Inbound) -> None:
         if message.topic == "phoenix" and message.event == "heartbeat":
@@ -222,10 +227,13 @@ class Connection:
         raise end
 
     async def _close(self, end: BaseException) -> None:
-        if isinstance(end, HangUp) and end.code is not None and not self.lost:
+        if isinstance(end, ClientGone):
+            if self.lost:
+                await self._gone()  # aiohttp would say goodbye
+        elif isinstance(end, HangUp) and end.code is not None and not self.lost:
             with contextlib.suppress(*ERRORS):
                 async with asyncio.timeout(self.tenant.settings.close_timeout):
                     await self._outgoing.flush()
             await self._socket.close(code=end.code)
-        elif not isinstance(end, ClientGone):
+        else:
             self.cut()

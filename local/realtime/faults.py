@@ -77,6 +77,9 @@ class Faults(Switched):
     late_joins = Switch(
         SECONDS, "15", "every join is answered so late, and the socket waits: a cold database"
     )
+    late_changes = Switch(
+        SECONDS, "10", "changes begin to flow so late, and `Subscribed to PostgreSQL` comes then"
+    )
     stale_close = Switch(
         SECONDS, "1", "after a rejoin the `phx_close` of the join before comes so late"
     )
@@ -161,10 +164,10 @@ class Faults(Switched):
         while self.freeze:
             await self.change()
 
-    async def join_delay(self) -> None:
-        """Wait as long as joins are to be late, and no longer when that is taken back."""
-        if self.late_joins is not None:
+    async def pass_late(self, switch: str) -> None:
+        """Wait the seconds this switch is set to, and no longer when it is taken back."""
+        if (late := self.values.get(switch)) is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.late_joins):
-                    while self.late_joins is not None:
+                async with asyncio.timeout(late):
+                    while switch in self.values:
                         await self.change()

@@ -62,6 +62,7 @@ class PostgresChanges:
 
     async def _subscribe_now(self) -> None:
         tenant, channel = self._channel.tenant, self._channel
+        await tenant.faults.pass_late("late_changes")
         while True:
             try:
                 await tenant.feed.subscribe(self, self._wanted, channel.claims, self._deliver)

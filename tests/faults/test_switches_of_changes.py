@@ -93,6 +93,24 @@ async def test_lost_changes_stay_lost_when_everybody_else_is_subscribed_again(
         assert (await one.beat()).ref == "beat"
 
 
+async def test_late_changes_flow_only_from_the_word_on_and_the_channel_is_joined_before(
+    realtime: Server, table: asyncpg.Connection
+) -> None:
+    async with client(realtime) as one:
+        realtime.faults.throw("late_changes", "3600")
+        answer = await one.join(ROOM, postgres_changes=[LEADS], private=True)
+        await table.execute("insert into leads values (1)")
+        await mark(table)
+        await one.hear_bytes()
+        realtime.faults.take_back("late_changes")
+        said = await one.hear()
+        await table.execute("insert into leads values (2)")
+
+        assert answer.payload["status"] == "ok"
+        assert said.payload == SUBSCRIBED
+        assert (await one.hear()).payload["data"]["record"]["id"] == 2
+
+
 async def test_a_failed_subscription_is_told_and_made_again(
     realtime: Server, table: asyncpg.Connection
 ) -> None:

@@ -7,7 +7,7 @@ import socket
 
 import orjson
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from local.realtime.faults import CODE, REFUSED_HANDSHAKE
@@ -26,6 +26,11 @@ async def hears_nothing(one: Client) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await one.hear()
+
+
+def was_reset(socket: ClientConnection) -> bool:
+    """Whether it ended without a close frame, neither heard nor said."""
+    return socket.protocol.close_rcvd is None and socket.protocol.close_sent is None
 
 
 async def refused(address: str) -> tuple[int, str]:
@@ -83,6 +88,31 @@ async def test_a_half_open_connection_is_deaf_and_dumb_and_new_ones_work(realtim
     assert realtime.faults.half_open is None
 
 
+async def test_a_half_open_connection_is_forgotten_after_a_while_and_not_told(
+    database: FreshDatabase,
+) -> None:
+    presence = {"key": "lost", "enabled": True}
+    async with (
+        served(database, idle_timeout=0.3) as server,
+        client(server) as lost,
+        client(server) as other,
+    ):
+        await lost.join(ROOM, presence=presence)
+        await lost.push(ROOM, "presence", {"type": "presence", "event": "track", "payload": {}})
+        await lost.event("presence_diff")
+        await other.join(ROOM, presence={"key": "other", "enabled": True})
+        server.faults.throw("half_open")
+        async with client(server) as fresh:
+            await fresh.join(ROOM, presence={"key": "fresh", "enabled": True})
+            left = (await fresh.event("presence_diff")).payload["leaves"]
+
+        assert list(left) == ["lost"]
+        await hears_nothing(lost)
+        assert lost.socket.close_code is None
+        for each in (lost, other):
+            each.socket.transport.abort()  # nobody would answer the goodbye
+
+
 async def test_every_connection_is_closed_with_each_code(realtime: Server) -> None:
     for text in CODE.allowed:
         async with client(realtime) as one, client(realtime) as other:
@@ -91,6 +121,7 @@ async def test_every_connection_is_closed_with_each_code(realtime: Server) -> No
             for each in (one, other):
                 await each.socket.wait_closed()
                 assert each.socket.close_code == int(text)
+                assert was_reset(each.socket) == (text == "1006")
 
 
 async def test_what_meets_nobody_waits_for_the_first_channel(realtime: Server) -> None:
@@ -125,6 +156,7 @@ async def test_whoever_is_accepted_is_hung_up_on_with_each_code(realtime: Server
         accepted = await connect(address(realtime), proxy=None)
         await accepted.wait_closed()
         assert accepted.close_code == int(text)
+        assert was_reset(accepted) == (text == "1006")
     realtime.faults.take_back("hang_up")
 
     async with client(realtime) as one:
