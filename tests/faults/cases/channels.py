@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.faults.cases.connections import MOST_STEPS, RECONNECTED
-from tests.faults.play import Case, all_of, felt, said
+from tests.faults.play import Case, all_of, said
 
 REJOINED = frozenset({"gap.opened", "channel.lost", "channel.ready", "gap.closed"})
 MEANWHILE = "what was written meanwhile; the gap says so"
@@ -45,8 +45,15 @@ CHANNELS = (
         "token of a signed-in user is renewed at once",
     ),
     Case(
-        switch="late_joins", value="0.4", beside=("close=1012",), lasts=felt, attempts=1, steps=1,
+        switch="late_joins", value="0.4", beside=("close=1012",), lasts=said("channel.ready"),
+        attempts=1, steps=1,
         says=RECONNECTED, does="waits for the answer, which holds up all channels of the socket",
+        loses=MEANWHILE,
+    ),
+    Case(
+        switch="late_changes", value="0.4", beside=("close=1012",), lasts=said("channel.ready", 3),
+        attempts=1, steps=1,
+        says=RECONNECTED, does="is not ready, and keeps the gap open until the word comes",
         loses=MEANWHILE,
     ),
     _Again(switch="crash_channels"),
