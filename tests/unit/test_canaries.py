@@ -8,7 +8,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, session
+from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, session, state
 from worker.realtime.canaries import Canaries
 from worker.realtime.canary import Kind
 from worker.realtime.channel import State
@@ -185,6 +185,23 @@ def test_where_only_private_channels_are_allowed_it_joins_again_as_one() -> None
     line.refuse(BROADCAST, "PrivateOnly: This project only allows private channels", 10.0)
     assert BROADCAST not in line.topics
     assert [kind for kind, _ in line.told] == ["broadcast"]
+
+
+def test_a_private_broadcast_that_never_comes_is_taken_for_forbidden() -> None:
+    """Realtime drops what one may not send, without a word."""
+    line = Line()
+    line.make_ready(CHANGES, now=1.0)
+    line.refuse(BROADCAST, "PrivateOnly: This project only allows private channels", 5.0)
+    line.make_ready("leads", "room", BROADCAST, now=5.0)
+    bird = line.canaries.birds["broadcast"]
+    for number in (1, 2):
+        line.canaries.begin(line.session, number, 6.0)
+        line.canaries.look(line.session, 0.0, bird.deadline)
+
+    assert line.told == [("broadcast", "no beat ever came: may it be sent?")]
+    assert BROADCAST not in line.topics
+    assert bird.silent_since is None
+    assert state(line.session) is State.READY
 
 
 @pytest.mark.parametrize(

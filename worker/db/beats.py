@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncpg
-
 from ..errors import DatabaseAway
 from . import outage
 from .pools import Connection, Database
@@ -56,10 +54,10 @@ class Row:
                 reason = await _unpublished(connection)
                 if reason is None:
                     await connection.execute(BEAT, self.worker, number)
-            except asyncpg.PostgresError as error:
-                if outage.in_use(error, closed=connection.is_closed()) is not None:
-                    raise
-                name = f"{type(error).__name__} {error.sqlstate}"
+            except outage.RAISED as error:
+                if outage.in_use(error, closed=False) is not None:
+                    raise  # the pool has words for it
+                name = f"{type(error).__name__} {getattr(error, 'sqlstate', '')}".rstrip()
                 raise DatabaseAway(f"the database refuses the beat: {name}") from error
             return reason
 

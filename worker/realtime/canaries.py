@@ -58,6 +58,7 @@ class Canaries:
         self._wake = wake
         self._is_private = False
         self._unwanted: set[Kind] = set()
+        self._proved: set[Kind] = set()  # a beat of the kind came once
         self._excused = 0.0  # seconds in which the line read nothing, so far
         self._watched: Mapping[str, Subscription] = {}
 
@@ -122,6 +123,7 @@ class Canaries:
             return
         metrics.canary_seconds.labels(kind).observe(came.seconds)
         self._told(kind, None)
+        self._proved.add(kind)
         if came.silent is not None:
             log.info("canary.back", kind=kind, seconds=round(came.silent, 1))
             self._watch.trust(topic, now)
@@ -238,6 +240,11 @@ class Canaries:
 
     def _act(self, session: Session, topic: str, missed: Missed, now: float) -> None:
         kind = self._topics[topic]
+        if kind == "broadcast" and self._is_private and kind not in self._proved:
+            self._unwanted.add(kind)  # who may not send to a private topic is not told
+            session.release(topic, now)
+            self._give_up(topic, "no beat ever came: may it be sent?", now)
+            return
         metrics.canary_missed.labels(kind, missed.remedy).inc()
         seconds = round(now - missed.since, 1)
         log.warning("canary.missed", kind=kind, seconds=seconds, remedy=missed.remedy)
