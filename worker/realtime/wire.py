@@ -119,7 +119,11 @@ class Wire(ClientConnection):
             data, self._part = bytes(self._part), bytearray()
         start, size = 0, len(data)
         while start < size:
-            begin, end = _extent(data, start)
+            if size - start >= 4 and data[start + 1] == _LENGTH_OF_16_BITS:  # as nearly all are
+                begin = start + 4
+                end = begin + (data[start + 2] << 8 | data[start + 3])
+            else:
+                begin, end = _extent(data, start)
             fits = end - begin <= self._largest
             if end > size and fits:
                 self._part += data[start:]
