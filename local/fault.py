@@ -35,7 +35,9 @@ def asked(arguments: Sequence[str]) -> list[Asked]:
 
 def listed(server: httpx.Client) -> list[Fault]:
     """Every fault there is. Raises CommandFailed, as the others do."""
-    faults: list[Fault] = _ask(server, "GET", PATH)["faults"]
+    faults: list[Fault] | None = _ask(server, "GET", PATH).get("faults")
+    if faults is None:
+        raise CommandFailed("this is no local server")
     return faults
 
 
