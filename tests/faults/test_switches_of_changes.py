@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -102,6 +103,9 @@ async def test_late_changes_flow_only_from_the_word_on_and_the_channel_is_joined
         await table.execute("insert into leads values (1)")
         await mark(table)
         await one.hear_bytes()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):  # what is measured: the word does not come
+                await one.hear()
         realtime.faults.take_back("late_changes")
         said = await one.hear()
         await table.execute("insert into leads values (2)")
