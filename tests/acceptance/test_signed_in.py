@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,10 +15,13 @@ import pytest
 from local.realtime.server import Server
 from local.realtime.settings import DEMO_USER
 from tests.acceptance.deployment import settings_for
-from tests.acceptance.process import worker_process
+from tests.acceptance.process import HANG_SECONDS, worker_process
+from tests.acceptance.test_whole import add_agent
+from tests.acceptance.test_whole import add_lead as assign_lead
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import Doorway, doorway
-from tests.support.sockets import served
+from tests.support.policies import allow
+from tests.support.sockets import client, served, token
 
 KEY = "sb_secret_hunter2"
 
@@ -88,6 +92,27 @@ async def test_a_worker_outlives_its_tokens(
         story = worker.story()
         assert DEMO_USER.password not in story and DEMO_USER.email not in story
         assert "eyJ" not in story and "hunter2" not in story
+
+
+async def test_a_notification_goes_out_in_the_name_of_the_user(
+    migrated: FreshDatabase, server: Server, tmp_path: Path
+) -> None:
+    """The key may write to no private topic: in its name it would be dropped without a word."""
+    await allow(migrated, "insert")
+    settings = as_user(migrated, server.url, HANDLERS="handlers", SINKS="broadcast")
+    async with (
+        worker_process("run", folder=tmp_path, settings=settings) as worker,
+        client(server, "1.0.0") as page,
+    ):
+        await worker.event("worker.ready")
+        agent = await add_agent(migrated)
+        joined = await page.join(f"realtime:agent:{agent}", token=token(), private=True)
+        assert joined.payload["status"] == "ok", joined
+        await assign_lead(migrated, agent)
+
+        async with asyncio.timeout(HANG_SECONDS):
+            heard = await page.event("broadcast")
+        assert heard.payload["event"] == "lead-assigned"
 
 
 async def test_readiness_says_why_nobody_is_signed_in(
