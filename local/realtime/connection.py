@@ -78,6 +78,7 @@ class Connection:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self.start(self._write())
+                self.start(self._reap())
                 await self._read()
         except* HangUp as ends:
             end = ends.exceptions[0]
@@ -222,6 +223,13 @@ class Connection:
             await self._outgoing.run()
         except ERRORS:
             raise HangUp(None) from None
+
+    async def _reap(self) -> None:
+        """The real server looks from time to time who is connected and uses nothing."""
+        while True:
+            await asyncio.sleep(self.tenant.settings.no_channel_timeout)
+            if not self.channels:
+                raise HangUp(None)
 
     async def _raise(self, end: HangUp) -> None:
         raise end

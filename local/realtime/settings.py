@@ -39,6 +39,7 @@ class Settings:
     subscribe_again_delay: tuple[float, float] = (5.0, 10.0)  # after an error that may pass
     publication_check: float = 60.0  # whether other tables are published: all subscribe again
     idle_timeout: float = 60.0  # without a byte from the client: close 1000
+    no_channel_timeout: float = 600.0  # who has joined nothing when it is looked is cut
     token_check: float = 300.0  # a token is looked at so often, and when it expires
     replication_ready_timeout: float = 60.0
     send_timeout: float = 30.0  # one frame that a client does not read: its connection is cut

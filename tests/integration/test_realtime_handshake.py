@@ -158,6 +158,25 @@ async def test_an_unreadable_frame_is_dropped_and_the_connection_stays(
         assert (await one.beat()).ref == "beat"
 
 
+async def test_who_has_joined_nothing_for_long_is_cut_and_nobody_else(
+    database: FreshDatabase,
+) -> None:
+    async with (
+        served(database, no_channel_timeout=0.6) as server,
+        client(server) as joined,
+        client(server) as bare,
+    ):
+        await joined.join("realtime:room")
+        await bare.beat()
+        await bare.socket.wait_closed()
+
+        assert bare.socket.close_code == 1006
+        assert (await joined.beat()).ref == "beat"
+        await joined.push("realtime:room", "phx_leave", {})
+        await joined.socket.wait_closed()
+        assert joined.socket.close_code == 1006
+
+
 async def test_a_stopping_server_closes_with_1012(database: FreshDatabase) -> None:
     async with served(database) as server:
         leaving = await connect(address(server), proxy=None)
