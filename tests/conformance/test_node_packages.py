@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.node_packages import ROOT, SOURCE, WANTED, installed_in
+import pytest
 
+from tests.support.node_packages import DOWNLOADS, ROOT, SOURCE, WANTED, installed_in
+
+NOBODY = "http://127.0.0.1:1"  # a registry that cannot be reached
 INSTALL = "import sys, pathlib; from tests.support.node_packages import *;"
 INSTALL += "print(installed_in(pathlib.Path(sys.argv[1])))"
 
@@ -36,8 +40,16 @@ def test_lockfile_names_hashes_and_no_download_addresses() -> None:
     assert not any("://" in (SOURCE / name).read_text() for name in WANTED)
 
 
-def test_two_processes_install_at_once(tmp_path: Path) -> None:
-    both = [installing(tmp_path / "npm") for _ in range(2)]
+@pytest.fixture
+def fetched(packages: Path, tmp_path: Path) -> Path:
+    """A place to install to, for which npm has fetched before but nothing is installed."""
+    place = tmp_path / "npm"
+    shutil.copytree(packages.parents[1] / DOWNLOADS, place / DOWNLOADS)
+    return place
+
+
+def test_two_processes_install_at_once_and_need_no_network_again(fetched: Path) -> None:
+    both = [installing(fetched, npm_config_offline="true") for _ in range(2)]
     said = [process.communicate() for process in both]
 
     assert [process.returncode for process in both] == [0, 0], said
@@ -47,20 +59,20 @@ def test_two_processes_install_at_once(tmp_path: Path) -> None:
     assert json.loads(manifest.read_text())["version"] == wanted
 
 
-def test_installs_without_a_home_and_after_a_killed_attempt(tmp_path: Path) -> None:
-    (tmp_path / "npm/new/node_modules/half").mkdir(parents=True)
-    process = installing(tmp_path / "npm", HOME="")
+def test_installs_without_a_home_and_after_a_killed_attempt(fetched: Path) -> None:
+    (fetched / "new/node_modules/half").mkdir(parents=True)
+    process = installing(fetched, HOME="", npm_config_offline="true")
     out, err = process.communicate()
 
     assert process.returncode == 0, err
     assert not Path(out.strip(), "half").exists()
-    assert installed_in(tmp_path / "npm") == Path(out.strip())
+    assert installed_in(fetched) == Path(out.strip())
 
 
 def test_a_machine_without_a_network_is_told_what_is_missing(tmp_path: Path) -> None:
-    process = installing(tmp_path / "npm", npm_config_registry="http://127.0.0.1:1")
+    process = installing(tmp_path / "npm", npm_config_registry=NOBODY)
     _, err = process.communicate()
 
     assert process.returncode == 1
     assert "the first run needs a network and an npm registry. npm said:" in err
-    assert {path.name for path in (tmp_path / "npm").iterdir()} == {"lock", "new"}
+    assert {path.name for path in (tmp_path / "npm").iterdir()} == {"lock", "new", DOWNLOADS}

