@@ -75,7 +75,7 @@ def _install(cache: Path, there: Path) -> None:
 
 def _npm_ci(directory: Path, downloads: Path) -> None:
     """Proxies and certificates come from the environment; nothing is written to HOME."""
-    command: list[str | Path] = [NODE, _NPM, "ci", "--cache", downloads, "--prefer-offline"]
+    command: list[str | Path] = [NODE, _NPM, "ci", "--cache", downloads]
     command += ["--fetch-retries", "2", "--fetch-retry-mintimeout", "1000"]
     command += ["--fetch-retry-factor", "2"]
     try:
