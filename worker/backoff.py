@@ -26,14 +26,15 @@ def waits(first: float = FIRST, cap: float = CAP) -> Iterator[float]:
         state.attempt_number += 1
 
 
-def reconnects() -> Iterator[float]:
+def reconnects(drawn: Iterator[float] | None = None) -> Iterator[float]:
     """
     Yield waits between attempts to connect, of which at most ten fall into the first 30 seconds.
 
     Jitter may draw ten short ones in a row; then the last of them is as long as it has to be.
+    They are those of `waits`, if no others are given.
     """
     waited = 0.0
-    for attempt, wait in enumerate(waits(), start=1):
+    for attempt, wait in enumerate(drawn or waits(), start=1):
         is_last = attempt == MOST_ATTEMPTS
         pause = max(wait, HALF_A_MINUTE - waited) if is_last else wait
         waited += pause

@@ -9,7 +9,7 @@ import structlog
 from worker.realtime.channel import Timing
 from worker.subscription import Subscription
 
-from .scripted import Ear, Peer, make, running, scripted
+from .scripted import LEADS, Ear, Peer, make, running, scripted
 
 ROOM = Subscription("room", broadcast=True)
 BAD = Subscription("bad", broadcast=True)
@@ -94,7 +94,6 @@ class Doorkeeper:
     def __init__(self) -> None:
         self.joins: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         self.gone: asyncio.Queue[int] = asyncio.Queue()
-        self.left: list[tuple[str, int]] = []
         self.reasons: dict[str, str] = {}
         self.sockets = 0
         self.room = 1000
@@ -113,9 +112,9 @@ class Doorkeeper:
                         await peer.answer(frame, "error", reason=reason)
                         continue
                     joined.add(topic)
-                elif frame[3] == "phx_leave":
-                    self.left.append((topic, number))
                 await peer.answer(frame)
+                if frame[3] == "phx_join" and frame[4]["config"]["postgres_changes"]:
+                    await peer.subscribed(frame[0])
         finally:
             self.gone.put_nowait(number)
 
@@ -149,6 +148,26 @@ async def test_a_channel_refused_for_good_is_tried_on_a_socket_apart_until_it_is
     assert [line["reason"] for line in lines if line["event"] == "gap.opened"] == ["start"]
 
 
+async def test_a_table_that_comes_back_is_ready_where_it_was() -> None:
+    door, ear = Doorkeeper(), Ear()
+    door.reasons["leads"] = REFUSAL
+
+    async with (
+        scripted(door.script) as url,
+        running(make(url, ear, subscriptions=[ROOM, LEADS], timing=SOON)) as link,
+    ):
+        while await door.joins.get() != ("leads", 2):
+            pass
+        door.reasons.clear()
+        while (await ear.next_gap()).tables != LEADS.tables:
+            pass
+        assert link.ready
+        assert await door.gone.get() == 2
+
+    joins = [door.joins.get_nowait() for _ in range(door.joins.qsize())]
+    assert door.sockets == 2 and joins[-1] == ("leads", 1)
+
+
 async def test_a_channel_refused_for_now_is_moved_when_it_is_refused_again() -> None:
     door, ear = Doorkeeper(), Ear()
     door.reasons["bad"] = "QueryCanceled: Query was cancelled, please try again"
@@ -164,10 +183,10 @@ async def test_a_channel_refused_for_now_is_moved_when_it_is_refused_again() -> 
 
 async def test_when_all_are_refused_alike_nobody_is_moved() -> None:
     door, ear = Doorkeeper(), Ear()
-    door.reasons |= dict.fromkeys(("room", "bad"), "RealtimeRestarting: please standby")
+    door.reasons |= dict.fromkeys(("room", "leads"), "RealtimeRestarting: please standby")
     async with (
         scripted(door.script) as url,
-        running(make(url, ear, subscriptions=[ROOM, BAD], timing=SOON)) as link,
+        running(make(url, ear, subscriptions=[ROOM, LEADS], timing=SOON)) as link,
     ):
         joins = [await door.joins.get() for _ in range(20)]
         door.reasons.clear()
@@ -176,6 +195,7 @@ async def test_when_all_are_refused_alike_nobody_is_moved() -> None:
         assert link.ready
 
     assert {number for _, number in joins} == {1}
+    assert door.sockets == 1, "nor when one after the other is accepted again"
 
 
 async def test_a_trial_that_is_lost_is_taken_up_again() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.sessions import DOOR, LEADS, ROOM, Server, backoff, session, state
+from tests.support.sessions import DOOR, LEADS, ROOM, SUBSCRIBED, Server, backoff, session, state
 from worker.realtime.channel import State, Timing
 from worker.realtime.session import Session
 from worker.subscription import Binding, Subscription
@@ -103,6 +103,20 @@ def test_where_they_are_accepted_the_server_has_a_few_at_a_time() -> None:
     assert server.tick(0) == ["phx_join"]
     server.refuse("room-2", {"reason": "QueryCanceled: …"}, 0)
     assert server.tick(0) == []
+
+
+def test_on_a_trial_being_accepted_is_all_there_is() -> None:
+    it = Session([LEADS, ROOM], token=None, now=0.0, timing=Timing(pace=0.0), is_trial=True)
+    server = Server(it)
+    server.tick(0)
+
+    server.system("leads", SUBSCRIBED, 1)
+    assert state(it) is State.JOINING, "ready it gets where it belongs, and its gap closes there"
+    server.accept("leads", 1)
+    server.tick(1)
+    server.accept("room", 2)
+
+    assert (state(it), state(it, "room")) == (State.JOINED, State.JOINED)
 
 
 def test_joins_keep_their_pace() -> None:

@@ -187,6 +187,8 @@ class Link:
                 if channel.state is State.JOINED:
                     channel.refusals = 1  # the next one is enough
                     self._line(is_trial=False).admit(line.release(topic))
+            elif channel.is_joined:
+                continue
             elif channel.reason.startswith(FULL) and line.fills_up():
                 self._line(is_trial=False).admit(line.release(topic))
             elif channel.is_doubtful and line.has_others(topic):
