@@ -91,6 +91,14 @@ def test_null_is_a_value_and_true_is_not_one() -> None:
     assert where(active=1)(row) is False
 
 
+def test_nothing_is_cut_from_null() -> None:
+    null = change("UPDATE", {"code": None}, {"code": None}, code="bpchar")
+
+    assert changed("code")(null) is False
+    assert where(code="abc")(null) is False
+    assert where(code=None)(null) is True
+
+
 def test_values_that_realtime_cuts_are_not_told_apart() -> None:
     cut = change("UPDATE", {"code": "a"}, {"code": "a"}, code="bpchar")
 

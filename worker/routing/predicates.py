@@ -189,7 +189,7 @@ def _has_all(row: Row, wanted: tuple[tuple[str, Any], ...], change: Change) -> V
         if held is _MISSING:
             verdict = None
         elif not _same(held, value):
-            if not _may_be_cut(held, value, change.columns.get(column)):
+            if _is_whole(held) or not _may_be_cut(held, value, change.columns.get(column)):
                 return False
             verdict = None
     return verdict
@@ -198,6 +198,11 @@ def _has_all(row: Row, wanted: tuple[tuple[str, Any], ...], change: Change) -> V
 def _same(held: Any, value: Any) -> bool:
     """Equal as JSON: to Python true is 1, to Postgres it is not."""
     return held == value and isinstance(held, bool) is isinstance(value, bool)
+
+
+def _is_whole(held: Any) -> bool:
+    """Say whether nothing was cut from it, whatever its type: that is not looked up for nothing."""
+    return held is None or (type(held) is str and len(held) > 1)
 
 
 def _may_be_cut(held: Any, value: Any, type_name: str | None) -> bool:
@@ -212,6 +217,4 @@ def _differs(change: Change, column: str) -> Verdict:
         return None
     if old != new:
         return True
-    if type(new) is str and len(new) > 1:
-        return False  # nothing was cut from it: no need to know its type
-    return None if change.columns.get(column) in _CUT_TYPES else False
+    return None if not _is_whole(new) and change.columns.get(column) in _CUT_TYPES else False
