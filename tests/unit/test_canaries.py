@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, session, state
+from worker.event import Change, Event
 from worker.realtime.canaries import Canaries
 from worker.realtime.canary import Kind
 from worker.realtime.channel import State
@@ -29,6 +31,7 @@ class Line:
 
     def __init__(self) -> None:
         self.told: list[tuple[Kind, str | None]] = []
+        self.newest: Event | None = None
         self.watch = Watch([LEADS, ROOM], Nobody(), Handover(), None)
         self.canaries = Canaries(
             ("changes", "broadcast"),
@@ -37,7 +40,7 @@ class Line:
             patience=PATIENCE,
             pauses=hundreds,
             watch=self.watch,
-            newest=lambda: None,
+            newest=lambda: self.newest,
             told=lambda kind, reason: self.told.append((kind, reason)),
             wake=lambda: None,
         )
@@ -83,6 +86,10 @@ class Line:
 def change(number: Any) -> Frame:
     data = {"schema": "tidemark", "table": "beats", "type": "UPDATE", "record": {"number": number}}
     return Frame(None, None, f"realtime:{CHANGES}", "postgres_changes", {"ids": [1], "data": data})
+
+
+def lead() -> Change:
+    return Change(id=uuid4(), schema="public", name="leads", kind="INSERT", record={"id": 1})
 
 
 def broadcasts(number: int) -> list[Any]:
@@ -227,6 +234,27 @@ def test_a_canary_that_cannot_get_ready_is_noticed() -> None:
     line.server.say("phx_close", CHANGES, {}, 20.0)
     line.look(20.0)
     assert line.canaries.grounded("changes", 61.0) == 41.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "goes_on", "is_patient"),
+    [("changes", True, True), ("changes", False, False), ("broadcast", True, False)],
+)
+def test_while_changes_go_on_coming_their_beat_is_late_and_not_missed(
+    kind: Kind, goes_on: bool, is_patient: bool
+) -> None:
+    line = Line()
+    line.make_ready(CHANGES, BROADCAST, "leads", "room", now=1.0)
+    bird = line.canaries.birds[kind]
+    for number in (1, 2):
+        line.newest = lead() if goes_on or number == 1 else line.newest
+        line.canaries.begin(line.session, number, 2.0)
+        if kind == "changes":
+            line.canaries.written(number, 2.0)
+            line.echo(decode(broadcasts(number)[0]), 2.5)
+        line.canaries.look(line.session, 0.0, bird.deadline)
+
+    assert (bird.silent_since is None) is is_patient
 
 
 def test_a_miss_joins_what_the_canary_stands_for_and_then_ends_the_connection() -> None:
