@@ -216,6 +216,19 @@ async def test_a_server_that_calls_every_new_token_expired_is_not_hammered(
     assert waited == [1.0, 2.0, 4.0]
 
 
+async def test_tokens_that_are_over_already_are_not_asked_for_at_full_speed(
+    database: FreshDatabase,
+) -> None:
+    pauses = Pauses()
+    async with served(database, token_lifetime=0.0) as server:
+        user = SignedIn(account(server.url), backoff=lambda: iter([1.0, 2.0, 4.0]), sleep=pauses)
+        async with staying(user):
+            assert [await pauses.asked.get() for _ in range(2)] == [1.0, 2.0]
+
+            assert user.missing == "Auth gives no token: a token that is over already"
+            assert user.token is None
+
+
 async def test_auth_may_come_later(realtime: Server, lines: list[Any]) -> None:
     pauses = Pauses()
     async with doorway(urlsplit(realtime.url).port) as door:
