@@ -135,7 +135,7 @@ async def stage(
             _connected(database) as connection,
             _beats(database, notes, patience) as beats,
         ):
-            writer = Writer(connection)
+            writer = Writer(connection, notes.stir)
             await writer.prepare()
             url = around.enter_context(names.named(server)) if named else server.url
             link = Link(

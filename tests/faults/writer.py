@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import asyncpg
 
@@ -34,8 +35,9 @@ class Writer:
     read, and one in a private topic, of which Realtime repeats the newest.
     """
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, wrote: Callable[[], None]) -> None:
         self._connection = connection
+        self._wrote = wrote
         self.newest = 0
 
     async def prepare(self) -> None:
@@ -45,6 +47,7 @@ class Writer:
         """Commit so many rows and two messages; return the newest id, which these have too."""
         first, self.newest = self.newest + 1, self.newest + rows
         await self._connection.execute(_WRITE, first, self.newest)
+        self._wrote()
         return self.newest
 
     async def load(self, rate: float, seconds: float) -> None:

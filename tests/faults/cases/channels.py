@@ -29,8 +29,6 @@ _ForGood = partial(
 
 CHANNELS = (
     _Refused(value="RealtimeRestarting: Realtime is restarting, please standby"),
-    _Refused(value="DatabaseLackOfConnections: Database can't accept more connections, "
-             "Realtime won't connect"),
     _ForGood(value="Unauthorized: You do not have permissions to read from this Channel topic: "
              "<topic>"),
     Case(
@@ -58,8 +56,6 @@ CHANNELS = (
     ),
     _Again(switch="crash_channels"),
     _Again(switch="shut_channels", value="Too many messages per second",
-           says=REJOINED | {"channel.degraded"}),
-    _Again(switch="shut_channels", value="Realtime was unable to connect to the project database",
            says=REJOINED | {"channel.degraded"}),
     _Again(
         switch="stale_close", value="0.1", beside=("failed_subscription",),

@@ -41,12 +41,7 @@ CONNECTIONS = (
         switch="hang_up", value="1000", beside=("close=1012",), lasts=tried(5),
         does="backs off further and further: being accepted is no proof of health",
     ),
-    _Lost(
-        switch="hang_up", value="1011", beside=("close=1012",), lasts=tried(5),
-        does="backs off further and further: being accepted is no proof of health",
-    ),
     _Refused(value="Failed to validate JWT signature"),
-    _Refused(value="Too many connected users"),
     _Refused(value="Error connecting to Realtime"),
     _Silent(switch="freeze"),
     _Silent(switch="half_open"),

@@ -20,7 +20,7 @@ _Unreadable = partial(
 )
 
 FRAMES = (
-    *(_Unreadable(value=form) for form in ("text", "shape", "binary", "kind", "empty")),
+    *(_Unreadable(value=form) for form in ("text", "binary", "empty")),
     Case(
         switch="oversized_frame", value="8388608", gaps=(0, 0),
         lasts=lambda on: on.notes.others["oversized"] > 0,

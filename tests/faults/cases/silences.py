@@ -15,7 +15,8 @@ _Silent = partial(
     gaps=(1, 99),
     does="misses a beat of the canary: joins again, then connects again, and is not ready until "
     "one comes",
-    loses="what was written since the last beat that came; the gap says so",
+    loses="what was written since the last beat that came; the gap says so. Of a silence that is "
+    "over before the next beat nobody knows",
 )
 
 SILENCES = (
