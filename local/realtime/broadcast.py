@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
 import structlog
 
 from local.realtime.authorization import Extension, may_write
 from local.realtime.channel import Channel
+from local.realtime.outage import ERRORS
 from local.realtime.replay import stored
 from local.realtime.serializer import Frame, Inbound, Serializer, UserBroadcast, to_json
 from local.realtime.tenant import Tenant
@@ -90,7 +90,7 @@ async def can_write(channel: Channel, extension: Extension) -> bool:
         return known[extension]
     try:
         allowed = await may_write(channel.tenant.pool, channel.claims, channel.name, extension)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except ERRORS as error:
         log.warning("channel_policies.failed", reason=type(error).__name__)
         return False
     known[extension] = allowed

@@ -13,6 +13,7 @@ import structlog
 from local.realtime.authorization import Reading, Rights, may_read
 from local.realtime.join import Join
 from local.realtime.limits import Window
+from local.realtime.outage import AWAY
 from local.realtime.serializer import Frame, Inbound, Serializer, to_json
 from local.realtime.tenant import Tenant
 from local.realtime.topics import Topic
@@ -194,7 +195,7 @@ class Channel:
             self.rights = await self.ask_rights()
         except TokenRefused as refused:
             return self.shut_down(refused.message)
-        except (OSError, asyncpg.InterfaceError):
+        except AWAY:
             return self.shut_down("Realtime was unable to connect to the project database")
         if _lost(before, self.rights.read):
             text = "You no longer have permission to read from this Channel topic: "

@@ -6,10 +6,9 @@ import asyncio
 from functools import partial
 from typing import Any
 
-import asyncpg
-
 from local.realtime.channel import Channel, Owner
 from local.realtime.join import Join, read_join
+from local.realtime.outage import ERRORS
 from local.realtime.postgres_changes import PostgresChanges, echoed
 from local.realtime.presence_events import leave, sync
 from local.realtime.refusals import NO_DATABASE, JoinRefused, join_refusal
@@ -34,7 +33,7 @@ async def join_channel(connection: Owner, message: Inbound) -> dict[str, Any]:
         messages = await replayed(connection.tenant.pool, channel.name, join)
     except TokenRefused as refused:
         raise JoinRefused(f"{refused.code}: {refused.message}") from None
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+    except ERRORS:
         raise JoinRefused(NO_DATABASE) from None
     response = {"postgres_changes": echoed(join.postgres_changes)}
     _open(channel, messages)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
 import structlog
 from aiohttp import web
 
@@ -13,6 +12,7 @@ from local.realtime.authorization import may_write
 from local.realtime.bearer import claims_of
 from local.realtime.broadcast import size, tell
 from local.realtime.join import is_true
+from local.realtime.outage import ERRORS
 from local.realtime.serializer import Unreadable, UserBroadcast, from_json, to_json
 from local.realtime.tenant import Tenant
 from local.realtime.topics import Topic
@@ -144,7 +144,7 @@ def _json_object(body: bytes) -> Any:
 async def _may_write(tenant: Tenant, claims: Claims, topic: str) -> bool:
     try:
         return await may_write(tenant.pool, claims, topic, "broadcast")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except ERRORS as error:
         log.warning("channel_policies.failed", reason=type(error).__name__)
         return False
 

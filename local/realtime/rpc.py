@@ -13,6 +13,7 @@ from aiohttp import web
 
 from local.realtime.authorization import Connection, become
 from local.realtime.bearer import claims_of
+from local.realtime.outage import AWAY
 from local.realtime.serializer import Unreadable, from_json
 from local.realtime.tenant import Tenant
 from local.tokens import Claims, TokenRefused
@@ -86,7 +87,7 @@ async def _call(tenant: Tenant, request: web.Request) -> web.Response:
             return await _run(connection, claims, name, arguments)
     except asyncpg.PostgresError as error:
         return _postgres_error(error, claims)
-    except (asyncpg.InterfaceError, OSError):
+    except AWAY:
         return _error(503, "PGRST000", "Could not connect with the database.")
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from local.realtime import accounts, control, handshake, rest, rpc
 from local.realtime.broadcast import tell_stored
 from local.realtime.changes import ChangeFeed, FeedLost
+from local.realtime.outage import ERRORS
 from local.realtime.settings import Settings
 from local.realtime.tenant import Connected, Tenant
 from worker.backoff import waits
@@ -117,7 +118,7 @@ class Server(Tenant):
         while True:
             try:
                 await self.pool.execute("select realtime.keep_message_partitions()")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except ERRORS as error:
                 log.warning("message_partitions.failed", reason=type(error).__name__)
             await asyncio.sleep(PARTITIONS_EVERY)
 

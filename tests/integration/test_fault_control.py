@@ -138,11 +138,10 @@ async def test_a_secret_key_will_do(database: FreshDatabase) -> None:
 async def test_who_let_the_tokens_expire_can_take_it_back(
     realtime: Server, http: httpx.AsyncClient
 ) -> None:
-    for name in ("token_expired", "freeze"):
-        await http.put(f"{PATH}/{name}")
-    back = [
-        (await http.delete(f"{PATH}/{name}")).status_code for name in ("token_expired", "freeze")
-    ]
+    old = {"authorization": f"Bearer {token(iat=1_700_000_000)}"}
+    names = ("token_expired", "freeze")
+    thrown = [(await http.put(f"{PATH}/{name}", headers=old)).status_code for name in names]
+    back = [(await http.delete(f"{PATH}/{name}", headers=old)).status_code for name in names]
 
-    assert back == [200, 200]
+    assert thrown == back == [200, 200]
     assert realtime.faults.values == {}

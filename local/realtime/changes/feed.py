@@ -16,11 +16,12 @@ from local.realtime.changes.messages import is_message, message
 from local.realtime.changes.payload import spoiled
 from local.realtime.changes.pgoutput import Changed, Reader, Relation
 from local.realtime.changes.relations import Table, look_up
-from local.realtime.changes.sessions import ERRORS, connected, is_lost
+from local.realtime.changes.sessions import connected, is_lost
 from local.realtime.changes.stream import streaming
 from local.realtime.changes.subscribing import check, published
 from local.realtime.changes.values import encode
 from local.realtime.changes.wanted import Asked, Wanted, read
+from local.realtime.outage import ERRORS
 
 log = structlog.get_logger()
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
+from local.realtime.outage import ERRORS
+
 APPLICATION = "tidemark local changes"
 # As in Supabase's image: they decide how pgoutput writes values. extra_float_digits is 0, not
 # PostgreSQL's default of 1.
@@ -20,7 +22,6 @@ VALUE_SETTINGS = {
 }
 # Said by a server that is about to hang up; the connection may not be closed yet.
 FAREWELLS = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
-ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 class FeedLost(Exception):
