@@ -53,3 +53,21 @@ async def strike(case: Case, on: Stage, rng: random.Random) -> None:
 async def rows(on: Stage, number: int) -> None:
     until = on.writer.newest + number
     await on.until(lambda: on.writer.newest >= until, "more rows were written")
+
+
+async def test_a_table_that_comes_back_from_a_trial_is_watched(migrated: FreshDatabase) -> None:
+    """Its line was connected while no table was on it, so no beat of changes was looked for."""
+    async with stage(migrated, Notes(), patience=PATIENCE) as on:
+        faults = on.server.faults
+        faults.throw("refuse_joins", "Unauthorized")
+        faults.throw("crash_channels")
+        isolated = {"event": "channel.isolated", "topic": "changes"}
+        await on.until(
+            lambda: any(isolated.items() <= line.items() for line in on.notes.said), "the trial"
+        )
+        faults.throw("close", "1012")
+        faults.take_back("refuse_joins")
+        await on.mark()
+        faults.throw("cdc_lost")
+        await on.until(lambda: "canary.missed" in on.notes.lines, "a beat was missed")
+        await on.mark()

@@ -58,6 +58,7 @@ class Canaries:
         self._wake = wake
         self._is_private = False
         self._unwanted: set[Kind] = set()
+        self._given_up: set[str] = set()  # topics, on this connection
         self._proved: set[Kind] = set()  # a beat of the kind came once
         self._excused = 0.0  # seconds in which the line read nothing, so far
         self._watched: Mapping[str, Subscription] = {}
@@ -67,9 +68,22 @@ class Canaries:
     def connected(self, watched: Mapping[str, Subscription], now: float) -> list[Subscription]:
         """Return the channels to join before these; they are to be known as they change."""
         self._watched = watched
+        self._given_up.clear()
         for bird in self.birds.values():
             bird.connected(now)
         return [self._subscription(topic) for topic, kind in self._topics.items() if self._is(kind)]
+
+    def missing(self, session: Session) -> list[Subscription]:
+        """
+        Return what is to be joined now that the line watches more than when it was connected.
+
+        A table's channel that comes back from a trial may be the first on its line.
+        """
+        return [
+            self._subscription(topic)
+            for topic, kind in self._topics.items()
+            if self._is(kind) and topic not in session.channels and topic not in self._given_up
+        ]
 
     def lost(self, now: float) -> None:
         """The connection is no more; with it go doubts about channels that are not ours now."""
@@ -181,6 +195,7 @@ class Canaries:
 
     def _give_up(self, topic: str, reason: str, now: float) -> None:
         kind = self._topics[topic]
+        self._given_up.add(topic)
         self.excused(kind, now)
         self._told(kind, reason[:200])
 

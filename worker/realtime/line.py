@@ -90,6 +90,8 @@ class Line:
         if self.session is None:
             self._arriving.append(channel)
         else:
+            for canary in () if self.canaries is None else self.canaries.missing(self.session):
+                self.session.add(canary, _now())
             self.session.admit(channel, _now())
             self.wake()
 
