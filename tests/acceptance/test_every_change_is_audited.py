@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import sys
 from collections import Counter, defaultdict
@@ -21,6 +22,7 @@ from tests.support.databases import FreshDatabase
 from tests.support.sockets import served, token
 
 RATE, SECONDS = 200, 30
+ENOUGH = RATE * SECONDS * 0.8
 HANG = 60.0
 TABLES = ("leads", "approvals", "events", "agents")
 
@@ -75,19 +77,27 @@ async def watching(database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]
         await connection.close()
 
 
-async def simulate(database: FreshDatabase) -> dict[str, Any]:
-    """Let `python -m local simulate` write; return its summary."""
+async def simulate(database: FreshDatabase, seed: int) -> int:
+    """Let `python -m local simulate` write; return how many changes it made."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "local", "simulate", "--json", "--seed", "7"),
+        *("-m", "local", "simulate", "--json", "--seed", str(seed)),
         *("--rate", str(RATE), "--for", str(SECONDS), "--database-url", database.url),
         stdout=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(SECONDS + HANG):
         out, _ = await process.communicate()
     assert process.returncode == 0
-    summary: dict[str, Any] = orjson.loads(out)
-    return summary
+    return int(orjson.loads(out)["changes"])
+
+
+async def make_traffic(database: FreshDatabase) -> None:
+    """Write for half a minute; on a machine too busy for the rate again, until it is enough."""
+    made = 0
+    for seed in itertools.count(7):
+        made += await simulate(database, seed)
+        if made >= ENOUGH:
+            return
 
 
 async def last_change_audited(connection: asyncpg.Connection) -> None:
@@ -110,7 +120,7 @@ async def history(connection: asyncpg.Connection, query: str) -> History:
     return changes
 
 
-@pytest.mark.timeout(SECONDS + 4 * HANG)
+@pytest.mark.timeout(4 * SECONDS + 4 * HANG)
 async def test_every_change_has_one_audit_row_in_order(
     migrated: FreshDatabase, tmp_path: Path
 ) -> None:
@@ -123,7 +133,7 @@ async def test_every_change_has_one_audit_row_in_order(
         }
         async with worker_process("run", folder=tmp_path, settings=settings) as worker:
             await worker.event("worker.ready")
-            await simulate(migrated)
+            await make_traffic(migrated)
             await last_change_audited(connection)
             worker.send(signal.SIGTERM)
             assert await worker.ends() == 0
@@ -141,6 +151,6 @@ async def test_every_change_has_one_audit_row_in_order(
     total = kinds.total()
     print(f"{total} changes of {len(truth)} rows: {dict(kinds)}")
     assert set(kinds) == {"INSERT", "UPDATE", "DELETE"}
-    assert total > RATE * SECONDS * 0.8, "the simulator was too slow to prove anything"
+    assert total >= ENOUGH
     assert audit.keys() == truth.keys()
     assert [row for row in truth if audit[row] != truth[row]] == []
