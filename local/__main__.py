@@ -21,6 +21,7 @@ from worker.errors import CommandFailed
 
 if TYPE_CHECKING:
     from local.fault import Asked
+    from local.realtime.settings import Settings
 
 # Plain errors: boxes are wrapped at 80 columns and cannot be searched for.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -38,6 +39,16 @@ Broken = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME[=VALUE]", help="Break this from the start; `fault` lists what there is."
+    ),
+]
+
+Tuned = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Waits and limits of Realtime, as join_error_delay=0.5, limits=real, limits.events=10;"
+        " a wrong name lists all.",
     ),
 ]
 
@@ -60,21 +71,26 @@ def main() -> None:
 
 
 @app.command()
-def up(data: Data = None, as_json: AsJson = False, fault: Broken = None) -> None:
+def up(
+    data: Data = None, as_json: AsJson = False, fault: Broken = None, tune: Tuned = None
+) -> None:
     """Start both, print where they are, run until told to stop (SIGINT, SIGTERM)."""
     faults = _asked("--fault", fault or [])
+    settings = _tuned(tune or [])
     try:
-        asyncio.run(_up(data, as_json, faults))
+        asyncio.run(_up(data, as_json, faults, settings))
     except (PostgresError, OSError) as error:
         typer.echo(f"tidemark: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-async def _up(data: Path | None, as_json: bool, faults: Sequence[Asked]) -> None:
+async def _up(
+    data: Path | None, as_json: bool, faults: Sequence[Asked], settings: Settings
+) -> None:
     from local.stack import running  # it brings a web server, which `simulate` does not need
 
     stopping = stop_on_signal()
-    async with running(data) as stack:
+    async with running(data, settings) as stack:
         for name, value in faults:
             stack.server.faults.throw(name, value)
         # The superuser's: whoever asked for a database of their own may set up anything in it.
@@ -185,6 +201,15 @@ def _asked(where: str, arguments: Sequence[str]) -> list[Asked]:
         return asked(arguments)
     except ValueError as error:
         raise typer.BadParameter(f"{where}: {error}") from None
+
+
+def _tuned(arguments: Sequence[str]) -> Settings:
+    from local.realtime.tuned import tuned
+
+    try:
+        return tuned(arguments)
+    except ValueError as error:
+        raise typer.BadParameter(f"--set: {error}") from None
 
 
 def stop_on_signal() -> asyncio.Event:

@@ -47,6 +47,10 @@ class Limits:
     presence_window: float = 30.0  # seconds
     tick: float = 5.0  # seconds
 
+    def __post_init__(self) -> None:
+        if self.tick <= 0:
+            raise ValueError("limits.tick: more than 0 seconds")
+
 
 REAL = Limits(events=100, joins=100, changes=100, presence=1000, presence_calls=5)
 

@@ -30,7 +30,7 @@ DEMO_USER = User(
 class Settings:
     """
     Every default is what the real server does, but the rate limits, which are off: `limits.REAL`
-    are its own. Times in seconds, sizes in bytes.
+    are its own. Times in seconds, sizes in bytes. `local up --set` takes the names from here.
     """
 
     handshake_error_delay: float = 2.0  # a refused handshake is answered so late
@@ -49,7 +49,7 @@ class Settings:
     max_payload: int = 3_000 * 1_000 + 500  # one broadcast
     max_waiting: int = 50_000_000  # unsent frames of one connection: it is cut
     max_channels: int = 100  # of one connection
-    max_connections: int | None = None
+    max_connections: int | None = 200  # at once, of everybody together
     limits: Limits = field(default_factory=Limits)
 
     private_only: bool = False

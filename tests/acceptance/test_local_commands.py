@@ -14,6 +14,8 @@ import asyncpg
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from local.place import find_place
 from tests.acceptance.local import NAMES, first_line, local
@@ -89,6 +91,22 @@ def test_up_ends_with_a_message_when_postgres_is_killed() -> None:
     assert "tidemark: PostgreSQL was killed by SIGKILL\n" in err and "Traceback" not in err
 
 
+def test_up_waits_and_limits_as_it_is_told() -> None:
+    asked = ("--set", "max_channels=0", "--set", "join_error_delay=0", "--set", "max_connections=1")
+    with local("up", "--json", *asked) as process:
+        env = json.loads(first_line(process))
+        url = f"{env['SUPABASE_URL'].replace('http', 'ws')}/socket/websocket?vsn=2.0.0&apikey="
+        with connect(url + env["SUPABASE_KEY"], proxy=None) as one:
+            one.send('["1","1","realtime:room","phx_join",{"config":{}}]')
+            answer = json.loads(one.recv(4))  # seconds: less than the delay there would be
+            with pytest.raises(InvalidStatus):
+                connect(url + env["SUPABASE_KEY"], proxy=None)
+        process.terminate()
+        process.communicate(timeout=30)
+
+    assert answer[4]["response"] == {"reason": "ChannelRateLimitReached: Too many channels"}
+
+
 def test_up_says_why_it_cannot(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -134,6 +152,7 @@ async def test_simulate_stops_when_asked_and_still_sums_up(migrated: FreshDataba
         (("simulate", "--rate", "-1", "--database-url", "postgresql://h/d"), "--rate"),
         (("simulate", "--for", "soon", "--database-url", "postgresql://h/d"), "--for"),
         (("simulate", "--seed", "x", "--database-url", "postgresql://h/d"), "--seed"),
+        (("up", "--set", "join_eror_delay=1"), "did you mean join_error_delay?"),
         (("fly",), "fly"),
     ],
 )
