@@ -12,7 +12,7 @@ from structlog.typing import EventDict, WrappedLogger
 from tests.faults.verdict import Closed, Opened, Repeated, Told
 from worker.event import Broadcast, Change, Event, Gap
 
-FAR_TOO_OFTEN = 100  # attempts after which a link stays in its pause: the case then counts as hung
+FAR_TOO_OFTEN = 1000  # attempts after which a link stays in its pause, and the case has hung
 STEP = 0.02  # seconds of each pause: what is bounded is their number
 
 
@@ -82,7 +82,7 @@ class Notes:
         self.stir()
         if self.attempts > FAR_TOO_OFTEN:
             await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(0)  # its length is bounded elsewhere; here the attempts are counted
+        await asyncio.sleep(seconds)  # as the link asks for: a STEP
 
     def hear(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Note a line of the log: a processor of structlog."""
