@@ -71,15 +71,18 @@ def tell_stored(tenant: Tenant, row: Mapping[str, Any]) -> None:
     """
     Deliver a committed row of realtime.messages, as the replication connection hands it over.
 
-    A row without a topic, an event, a payload or the word whether it is private stays where it is;
-    the real server says so in its log only.
+    A row without a topic, an event, a payload or the word whether it is private stays where it is,
+    and so does every row while there are too many; the real server says so in its log only.
     """
     if any(row.get(name) is None for name in ("topic", "event", "private")):
         return
     if row["payload"] is None and row["binary_payload"] is None:
         return
+    if tenant.rates.events.triggered:
+        return
     message = stored(row)
     if len(message.payload) <= tenant.settings.max_payload:
+        tenant.rates.events.count()
         tell(tenant, Topic(row["topic"], row["private"]), message)
 
 

@@ -19,6 +19,7 @@ class Rate:
 
     def __init__(self, limit: float | None, tick: float) -> None:
         self.triggered = False
+        self._average = 0.0
         self._limit = limit
         self._tick = tick
         self._count = 0
@@ -31,8 +32,12 @@ class Rate:
         """End a tick: only now is it known whether it was too much."""
         self._buckets.append(self._count)
         self._count = 0
-        average = sum(self._buckets) / (len(self._buckets) * self._tick)
-        self.triggered = self._limit is not None and average >= self._limit
+        self._average = sum(self._buckets) / (len(self._buckets) * self._tick)
+        self.triggered = self._limit is not None and self._average >= self._limit
+
+    def has_room_for(self, number: int) -> bool:
+        """Say whether so many at once, on top of a second as they were, are within the limit."""
+        return self._limit is None or self._average + number <= self._limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from local.tokens import Claims, TokenRefused
 log = structlog.get_logger()
 
 TOO_FAST = "You have exceeded your rate limit"
+TOO_MANY = "Too many messages to broadcast, please reduce the batch size"
 TOO_BIG = "Payload size exceeds tenant limit"
 PREFIXES = ("/realtime/v1", "")  # through the gateway, and as the server itself has them
 
@@ -58,6 +59,8 @@ async def _batch(tenant: Tenant, request: web.Request) -> web.Response:
     errors = _batch_errors(messages, tenant.settings.max_payload)
     if errors is not None or not isinstance(messages, list):
         return web.json_response({"errors": {"messages": errors}}, status=422)
+    if not tenant.rates.events.has_room_for(len(messages)):
+        return _message(429, TOO_MANY)
     # Public ones first, then the private ones topic by topic: so the real one goes through them.
     for message in messages:
         if not is_true(message.get("private")):

@@ -129,3 +129,55 @@ async def test_too_many_broadcasts_over_http_are_429(database: FreshDatabase) ->
 
     assert [a.status_code for a in (accepted, single, batch)] == [202, 429, 429]
     assert single.json() == {"message": "You have exceeded your rate limit"}
+
+
+async def test_a_batch_beyond_what_is_left_is_429_and_nobody_hears_of_it(
+    database: FreshDatabase,
+) -> None:
+    limits = Limits(events=2, tick=NEVER)
+    async with (
+        served(database, limits=limits) as server,
+        client(server) as one,
+        httpx.AsyncClient(
+            base_url=server.url, headers={"apikey": token()}, trust_env=False
+        ) as http,
+    ):
+        await one.join(ROOM)
+        message = {"topic": "room", "event": "e", "payload": {}}
+        batches = [{"messages": [message] * number} for number in (3, 2)]
+        refused, taken = [await http.post("/api/broadcast", json=batch) for batch in batches]
+        heard = [await one.hear() for _ in range(2)]
+        beat = await one.beat()
+
+    assert (refused.status_code, taken.status_code) == (429, 202)
+    reason = "Too many messages to broadcast, please reduce the batch size"
+    assert refused.json() == {"message": reason}
+    assert [h.event for h in heard] == ["broadcast"] * 2 and beat.event == "phx_reply"
+
+
+async def test_messages_from_the_database_over_the_limit_are_dropped_without_a_word(
+    database: FreshDatabase,
+) -> None:
+    limits = Limits(events=1 / NEVER, tick=NEVER)
+    wanted = [{"event": "*", "schema": "public", "table": "leads"}]
+    async with (
+        served(database, limits=limits) as server,
+        client(server) as one,
+        admin(database) as table,
+    ):
+        await table.execute("create table leads (id int primary key)")
+        await table.execute("alter publication supabase_realtime add table leads")
+        await one.join(ROOM, private=True, postgres_changes=wanted)
+        await one.event("system")
+        await table.execute("select realtime.send('{}', 'first', 'room')")
+        first = await one.hear_bytes()
+        server.rates.tick()
+        await table.execute("select realtime.send('{}', 'second', 'room')")
+        await table.execute("insert into leads values (1)")
+        change = await one.hear()  # it was committed later, and nobody was shut down
+        for _ in range(12):
+            server.rates.tick()
+        await table.execute("select realtime.send('{}', 'third', 'room')")
+        third = await one.hear_bytes()
+
+    assert b"first" in first and change.event == "postgres_changes" and b"third" in third

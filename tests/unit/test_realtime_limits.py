@@ -32,6 +32,15 @@ def test_a_burst_among_quiet_ticks_is_averaged_away() -> None:
     assert after(Rate(limit=10, tick=5.0), 0, 0, 0, 200) == [False] * 3 + [True]
 
 
+def test_what_is_to_come_is_added_to_the_average() -> None:
+    rate = Rate(limit=10, tick=5.0)
+    rate.count(20)
+    rate.tick()
+
+    assert rate.has_room_for(6) and not rate.has_room_for(7)
+    assert Rate(limit=None, tick=5.0).has_room_for(1_000_000)
+
+
 def test_a_burst_is_remembered_for_a_minute() -> None:
     burst = 10 * 5 * BUCKETS
     seen = after(Rate(limit=10, tick=5.0), burst, *[0] * BUCKETS)
