@@ -67,7 +67,8 @@ def _signed(token: str, secret: str) -> dict[str, Any]:
     except jwt.PyJWTError:
         raise TokenRefused("MalformedJWT", "The token provided is not a valid JWT") from None
     if header.get("alg") not in ALGORITHMS:
-        text = "Failed to generate JWT signer, check your JWT secret or JWKS configuration"
+        kid = f' for key ID (kid) "{header["kid"]}"' if "kid" in header else ""
+        text = f"Failed to generate JWT signer{kid}, check your JWT secret or JWKS configuration"
         raise TokenRefused("JwtSignerError", text)
     try:
         jwt.decode(token, secret, algorithms=list(ALGORITHMS), options=_NOTHING)

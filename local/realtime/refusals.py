@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
 
+NO_SIGNER = (
+    'Failed to generate JWT signer for key ID (kid) "key-1", '
+    "check your JWT secret or JWKS configuration"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HandshakeRefusal:
@@ -52,6 +57,7 @@ HANDSHAKE_REFUSALS = {
         (401, "Fields `role` and `exp` are required in JWT"),
         (401, "The token provided is not a valid JWT"),
         (401, "Failed to validate JWT signature"),
+        (401, NO_SIGNER),
         (403, "Realtime was disabled for this tenant"),
         (404, "Tenant not found"),
         (429, "Too many connected users"),
@@ -68,7 +74,7 @@ JOIN_REASONS = (
     "InvalidJWTToken: Token expiration time is invalid",
     "MalformedJWT: The token provided is not a valid JWT",
     "JwtSignatureError: Failed to validate JWT signature",
-    "JwtSignerError: Failed to generate JWT signer, check your JWT secret or JWKS configuration",
+    f"JwtSignerError: {NO_SIGNER}",
     "Unauthorized: You do not have permissions to read from this Channel topic: <topic>",
     "PrivateOnly: This project only allows private channels",
     "ChannelRateLimitReached: Too many channels",
@@ -112,8 +118,9 @@ FATAL_MESSAGES = (
     "Query was cancelled, please try again",
     "Node request timeout",
     "RPC call error: nodedown",
-    "Failed to generate JWT signer, check your JWT secret or JWKS configuration",
+    NO_SIGNER,
     "Replication connection was not established in time",
+    "{:error, :enoent}",  # whatever else went wrong is told as Elixir shows it
 )
 
 # a `system` error of postgres_changes after which the server tries again by itself

@@ -80,3 +80,10 @@ def test_an_unsigned_token_is_refused() -> None:
     token = jwt.encode({"role": "service_role", "exp": NOW + 9}, "", algorithm="none")
 
     assert refusal(token)[0] == "JwtSignerError"
+
+
+def test_a_key_that_is_not_known_is_named() -> None:
+    headers = {"kid": "other"}
+    token = jwt.encode({"role": "anon", "exp": NOW + 9}, "", algorithm="none", headers=headers)
+
+    assert 'for key ID (kid) "other", check your JWT secret' in refusal(token)[1]
