@@ -78,6 +78,10 @@ class Line:
         self.session.receive(frame, now)
         self.look(now)
 
+    def asked(self, topic: str) -> int:
+        """How often a channel was joined on this connection."""
+        return sum(frame[2:4] == [f"realtime:{topic}", "phx_join"] for frame in self.server.sent)
+
     @property
     def topics(self) -> list[str]:
         return list(self.session.channels)
@@ -219,10 +223,24 @@ def test_a_canary_refused_where_others_are_not_holds_up_the_socket_no_more(reaso
     line.refuse(CHANGES, reason, 5.0)
     line.make_ready(BROADCAST, "leads", "room", now=5.0)
     line.refuse(CHANGES, reason, 10.0)
-    assert CHANGES not in line.topics
+    asked = line.asked(CHANGES)
+    line.join(250.0)
+    assert line.asked(CHANGES) == asked
 
-    line.connect(100.0)
-    assert CHANGES in line.topics
+
+def test_a_canary_refused_for_a_while_watches_again_on_the_same_connection() -> None:
+    """A connection may last for weeks, and nobody else tells when changes stop coming."""
+    line = Line()
+    line.refuse(CHANGES, "QueryCanceled: …", 5.0)
+    line.make_ready(BROADCAST, "leads", "room", now=5.0)
+    line.refuse(CHANGES, "QueryCanceled: …", 10.0)
+    line.join(311.0)
+    line.refuse(CHANGES, "QueryCanceled: …", 320.0)
+    line.join(621.0)
+    line.make_ready(CHANGES, now=640.0)
+
+    assert line.canaries.birds["changes"].is_flying
+    assert [reason for _, reason in line.told] == ["QueryCanceled: …"] * 2
 
 
 def test_a_canary_that_cannot_get_ready_is_noticed() -> None:

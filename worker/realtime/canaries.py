@@ -58,7 +58,6 @@ class Canaries:
         self._wake = wake
         self._is_private = False
         self._unwanted: set[Kind] = set()
-        self._given_up: set[str] = set()  # topics, on this connection
         self._proved: set[Kind] = set()  # a beat of the kind came once
         self._excused = 0.0  # seconds in which the line read nothing, so far
         self._watched: Mapping[str, Subscription] = {}
@@ -68,7 +67,6 @@ class Canaries:
     def connected(self, watched: Mapping[str, Subscription], now: float) -> list[Subscription]:
         """Return the channels to join before these; they are to be known as they change."""
         self._watched = watched
-        self._given_up.clear()
         for bird in self.birds.values():
             bird.connected(now)
         return [self._subscription(topic) for topic, kind in self._topics.items() if self._is(kind)]
@@ -82,7 +80,7 @@ class Canaries:
         return [
             self._subscription(topic)
             for topic, kind in self._topics.items()
-            if self._is(kind) and topic not in session.channels and topic not in self._given_up
+            if self._is(kind) and topic not in session.channels
         ]
 
     def lost(self, now: float) -> None:
@@ -156,7 +154,7 @@ class Canaries:
         bird.stops(now)
         if move.before is State.JOINING and move.now in (State.WAITING, State.REFUSED):
             self._refused(session, move.topic, move.reason, now)
-        elif move.now is State.REFUSED:
+        elif move.now is State.REFUSED and move.before is not State.WAITING:
             self._give_up(move.topic, move.reason, now)
 
     def _join_older_again(self, session: Session, topic: str, now: float) -> None:
@@ -176,7 +174,7 @@ class Canaries:
             session.rejoin(now, "canary joined again", changes_only=True)
 
     def _refused(self, session: Session, topic: str, reason: str, now: float) -> None:
-        """A refused join holds up the whole socket: where only ours is, it is not asked again."""
+        """A refused join holds up the whole socket: where only ours is, it is asked seldom."""
         kind = self._topics[topic]
         if reason.startswith("PrivateOnly") and kind == "broadcast" and not self._is_private:
             self._is_private = True
@@ -187,15 +185,16 @@ class Canaries:
         others = [one for one in session.channels.values() if not one.subscription.canary]
         is_meant = kind == "broadcast" and reason.startswith(("PrivateOnly", "Unauthorized"))
         is_doubtful = session.channels[topic].is_doubtful or reason.startswith(FULL)
-        if is_meant or (is_doubtful and any(one.state is State.READY for one in others)):
-            session.release(topic, now)
-            self._give_up(topic, reason, now)
         if is_meant:
             self._unwanted.add(kind)
+            session.release(topic, now)
+            self._give_up(topic, reason, now)
+        elif is_doubtful and any(one.state is State.READY for one in others):
+            session.put_off(topic, now)
+            self._give_up(topic, reason, now)
 
     def _give_up(self, topic: str, reason: str, now: float) -> None:
         kind = self._topics[topic]
-        self._given_up.add(topic)
         self.excused(kind, now)
         self._told(kind, reason[:200])
 

@@ -173,6 +173,11 @@ class Channel:
         elif self.state is State.REFUSED:
             self._move(State.WAITING, now, self.reason)
 
+    def put_off(self, now: float) -> None:
+        """Ask again as seldom as if it had been refused for good."""
+        if self.state is State.WAITING:
+            self._move(State.REFUSED, now + self._timing.refused, self.reason)
+
     def told_token(self, token: str, now: float) -> None:
         """The server says `Subscribed to PostgreSQL` once more for a new token: no gap."""
         self.token = token

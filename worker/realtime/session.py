@@ -181,6 +181,11 @@ class Session:
         self._plan()
         return channel
 
+    def put_off(self, topic: str, now: float) -> None:
+        """Have a channel that waits to join do so much later."""
+        self._channels[PREFIX + topic].put_off(now)
+        self._plan()
+
     def end(self, reason: str) -> None:
         """Have the next tick raise ConnectionLost, which is due at once."""
         self._end = reason
