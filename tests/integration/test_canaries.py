@@ -271,7 +271,7 @@ async def test_a_beat_that_was_skipped_is_a_gap_and_nothing_else(migrated: Fresh
 
         assert gap.tables == {"public.leads"}
         assert gap.opened < before < gap.closed
-    assert not stage.log.said("canary.missed") and not stage.log.said("channel.lost")
+    assert not stage.log.said("canary.missed") and not stage.log.said("channel.left")
 
 
 async def test_a_listener_that_takes_nothing_is_no_silence_of_the_server(

@@ -86,8 +86,8 @@ def test_a_forced_rejoin_joins_what_is_joined_at_once() -> None:
     it.rejoin(5, "the canary is late", changes_only=False)
 
     assert it.moves == [
-        Moved("leads", State.READY, State.WAITING, "the canary is late"),
-        Moved("room", State.READY, State.WAITING, "the canary is late"),
+        Moved("leads", State.READY, State.WAITING, "the canary is late", is_wanted=True),
+        Moved("room", State.READY, State.WAITING, "the canary is late", is_wanted=True),
     ]
     assert it.deadline == 5
     assert server.tick(5) == ["phx_join"]

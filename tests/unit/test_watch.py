@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from tests.support.sessions import LEADS
+from tests.support.sessions import LEADS, Server, session
 from worker.errors import HandshakeRefused
 from worker.event import Event
 from worker.realtime.channel import Moved, State
@@ -24,9 +24,9 @@ def watch() -> Watch:
 
 
 def refused(watch: Watch, reason: str) -> None:
-    session = Session([], token=None, now=0.0)
-    session.moves.append(Moved("leads", State.JOINING, State.REFUSED, reason))
-    watch.moved(session, 0.0)
+    its = Session([], token=None, now=0.0)
+    its.moves.append(Moved("leads", State.JOINING, State.REFUSED, reason))
+    watch.moved(its, 0.0)
 
 
 def said(lines: list[Any], event: str) -> list[Any]:
@@ -72,8 +72,21 @@ def test_a_channel_that_joins_again_and_again_says_so_once() -> None:
     it = watch()
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
-            session = Session([], token=None, now=0.0)
-            session.moves.append(Moved("leads", State.JOINING, State.JOINED, "joined"))
-            it.moved(session, 0.0)
+            its = Session([], token=None, now=0.0)
+            its.moves.append(Moved("leads", State.JOINING, State.JOINED, "joined"))
+            it.moved(its, 0.0)
 
     assert len(said(lines, "channel.joined")) == 1
+
+
+def test_what_we_join_again_ourselves_is_no_warning_for_each_channel() -> None:
+    it = watch()
+    its = session(LEADS)
+    Server(its).make_ready("leads", now=0.0)
+
+    its.rejoin(2.0, "no canary beat", changes_only=True)
+    with structlog.testing.capture_logs() as lines:
+        it.moved(its, 2.0)
+
+    assert [line["log_level"] for line in said(lines, "channel.left")] == ["debug"]
+    assert not said(lines, "channel.lost")

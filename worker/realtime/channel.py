@@ -69,6 +69,7 @@ class Moved:
     before: State
     now: State
     reason: str
+    is_wanted: bool = False  # by us, and whoever wanted it has said why
 
     @property
     def refuses_token(self) -> bool:
@@ -162,7 +163,7 @@ class Channel:
     def rejoin(self, now: float, reason: str) -> None:
         """Join again at once."""
         self._ready_at = NEVER
-        self._move(State.WAITING, now, reason)
+        self._move(State.WAITING, now, reason, is_wanted=True)
 
     def join_with_newer(self, token: str | None, now: float) -> None:
         """What was refused for a token that has a successor need not wait."""
@@ -298,8 +299,8 @@ class Channel:
         else:
             self._move(state, due, reason)
 
-    def _move(self, state: State, due: float, reason: str) -> None:
-        moved = Moved(self.subscription.topic, self.state, state, reason)
+    def _move(self, state: State, due: float, reason: str, *, is_wanted: bool = False) -> None:
+        moved = Moved(self.subscription.topic, self.state, state, reason, is_wanted)
         self.state, self.due, self.reason = state, due, reason
         self.is_joined = self.is_joined and state is not State.WAITING
         self.tell(moved)

@@ -186,9 +186,11 @@ class Watch:
             self._forget(topic)
             log.info("channel.ready", topic=topic)
         elif move.now is State.JOINED and self._is_news(topic, "joined"):
-            log.info("channel.joined", topic=topic)
+            log.debug("channel.joined", topic=topic)
         elif move.now is State.DEGRADED:
             log.warning("channel.degraded", topic=topic, reason=reason)
+        elif move.is_wanted:
+            log.debug("channel.left", topic=topic, reason=reason)
         elif move.now is State.WAITING and move.before is not State.REFUSED:
             log.warning("channel.lost", topic=topic, reason=reason)
         elif move.now is State.REFUSED and self._is_news(topic, reason):

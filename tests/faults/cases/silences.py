@@ -26,7 +26,7 @@ SILENCES = (
     ),
     _Silent(
         switch="cdc_lost", lasts=said("canary.missed"), steps=MOST_STEPS,
-        says=MISSED | {"channel.lost"},
+        says=MISSED | {"channel.ready"},
         does="misses a beat of the canary and joins again, which is the cure",
     ),
     _Silent(
