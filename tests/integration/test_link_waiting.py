@@ -4,7 +4,9 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
+import pytest
 import structlog
 
 from worker.backoff import reconnects
@@ -112,14 +114,14 @@ async def test_a_name_that_does_not_resolve_is_said() -> None:
     assert "no-such-host.invalid" in lost["reason"]
 
 
-async def test_a_refused_handshake_is_said_with_its_status_and_reason() -> None:
+async def refused(answer: bytes) -> tuple[dict[str, Any], int]:
+    """Return what is said of a handshake answered so, and how many there were of one attempt."""
     said = asyncio.Event()
+    attempts: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        body = b'{"error":"Token has expired"}'
-        head = f"HTTP/1.1 401 Unauthorized\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
+        attempts.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
         writer.close()
         await writer.wait_closed()
 
@@ -133,5 +135,25 @@ async def test_a_refused_handshake_is_said_with_its_status_and_reason() -> None:
         async with server, running(make(f"http://127.0.0.1:{port}", Ear(), sleep=pause)):
             await said.wait()
 
-    refused = next(line for line in lines if line["event"] == "connection.refused")
-    assert (refused["status"], refused["reason"]) == (401, "Token has expired")
+    line = next(line for line in lines if line["event"] == "connection.refused")
+    return dict(line), len(attempts)
+
+
+async def test_a_refused_handshake_is_said_with_its_status_and_reason() -> None:
+    body = b'{"error":"Token has expired"}'
+    head = f"HTTP/1.1 401 Unauthorized\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    line, _ = await refused(head.encode() + body)
+
+    assert (line["status"], line["reason"]) == (401, "Token has expired")
+
+
+@pytest.mark.parametrize(
+    "location", ["/", "ws://[", "ws://host:port/", "ws://a..b/", "/\r\nLocation: /"]
+)
+async def test_a_redirect_is_a_refusal_and_one_attempt(location: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+
+    line, attempts = await refused(answer.encode())
+
+    assert (line["status"], attempts) == (302, 1)

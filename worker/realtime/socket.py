@@ -57,9 +57,19 @@ class Address:
         )
 
 
+class _Straight(connect):
+    """
+    Follows no redirect: ten of them make ten connections of one attempt, and websockets raises
+    whatever it likes (ValueError, LookupError, UnicodeError) for an address it cannot read.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
 async def opened(address: Address) -> Wire:
     """Return an open connection; raises one of LOST."""
-    connection = await connect(
+    connection = await _Straight(
         address.url,
         compression=None,
         proxy=None if address.is_local else True,
