@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _NAMES = 10_000  # column names remembered, whatever a sender makes up
+_LONGEST_NAME = 64  # characters of one that is remembered; Postgres has none longer
 
 
 class Hidden:
@@ -39,7 +40,8 @@ class Hidden:
     def _hides(self, name: str) -> bool:
         if str(name).lower() in self._names:  # str: a made-up column may be named 5
             return True
-        if len(self._shown) > _NAMES:
-            self._shown.clear()
-        self._shown.add(name)
+        if len(str(name)) <= _LONGEST_NAME:
+            if len(self._shown) > _NAMES:
+                self._shown.clear()
+            self._shown.add(name)
         return False

@@ -319,6 +319,26 @@ async def test_a_server_that_says_goodbye_and_stays_is_not_waited_for() -> None:
     assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
 
 
+async def test_a_server_that_pings_and_takes_no_answer_is_left() -> None:
+    left = asyncio.Event()
+
+    async def script(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        for _ in range(2000):
+            connection.transport.write(together(*[(OP_PING, b"x" * 125, True)] * 100))
+            await asyncio.sleep(0)
+        await left.wait()
+        connection.transport.abort()
+
+    async with wired(script) as wire:
+        try:
+            async with asyncio.timeout(60):
+                with pytest.raises(ConnectionClosed):
+                    await wire.read()
+        finally:
+            left.set()
+
+
 @pytest.mark.parametrize(("size", "count"), [(8, 60_000), (1400, 12_000), (100_000, 160)])
 async def test_what_nobody_reads_waits_at_the_server_and_none_is_lost(
     size: int, count: int

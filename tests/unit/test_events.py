@@ -294,6 +294,22 @@ def test_ids_of_any_length_are_known_again_without_being_kept() -> None:
     assert kept < 1_000_000, "twenty megabytes of them came"
 
 
+def test_names_are_not_remembered_however_long_they_are() -> None:
+    decoder = Decoder(("password_hash",))
+    tracemalloc.start()
+    for number in range(200):
+        name = "x" * 100_000 + str(number)
+        assert change(decoder, record={name: 1}).record == {name: 1}
+        withheld = read(
+            decoder, "postgres_changes", {"data": {**LEAD, "table": name, "record": {}}}
+        )
+        assert isinstance(withheld, Withheld) and len(withheld.table) < 200
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept < 1_000_000, "forty megabytes of them came"
+
+
 def test_presence_says_who_came_and_who_went() -> None:
     meta = {"phx_ref": "a", "name": "Ann"}
 

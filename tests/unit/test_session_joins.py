@@ -180,3 +180,15 @@ def test_a_join_refused_for_now_is_asked_again_soon(response: Any) -> None:
 
     assert state(it) is State.WAITING
     assert it.deadline == 6
+
+
+def test_no_more_is_kept_of_a_reason_than_somebody_may_read() -> None:
+    it = session(LEADS, ROOM)
+    server = Server(it)
+    server.tick(0)
+
+    server.refuse("leads", {"reason": "x" * 1_000_000}, 5)
+    server.make_ready("room", now=5)
+    server.system("room", "x" * 1_000_000, 6, extension="system", status="error")
+
+    assert max(len(move.reason) for move in it.moves) <= 1000

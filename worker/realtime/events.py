@@ -19,6 +19,7 @@ PREFIX = "realtime:"
 CARRIERS = frozenset({"postgres_changes", "broadcast", "presence_diff", "presence_state"})
 
 _WINDOW = 16_384  # frames and broadcast ids remembered: a second or two at full speed
+_LONGEST_TABLE = 2 * 63 + 1  # Postgres has no longer names
 _LONGEST_ID = 64  # characters remembered as they are; a server may send megabytes
 _KINDS: dict[str, Kind] = {"INSERT": "INSERT", "UPDATE": "UPDATE", "DELETE": "DELETE"}
 
@@ -105,7 +106,8 @@ class Decoder:
         if kind not in _KINDS:
             raise FrameError("unknown change")
         if not (old if kind == "DELETE" else record):
-            return Withheld(f"{schema}.{name}", str(errors[0])[:80] if errors else "empty row")
+            table = f"{schema}.{name}"[:_LONGEST_TABLE]
+            return Withheld(table, str(errors[0])[:80] if errors else "empty row")
         if committed_at:
             make_id = partial(_id, raw, self._earlier(raw))
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+LONGEST_REASON = 1000  # characters kept: each channel remembers its own
+
 FULL = "ChannelRateLimitReached"  # this socket has as many channels as the server lets it have
 TOO_FAST = "ClientJoinRateLimitReached"  # too many joins a second, of everybody together
 PRIVATE_ONLY = "PrivateOnly"
@@ -81,4 +83,4 @@ def refusal(response: Any) -> str:
     """Return the reason in the reply to a join; some replies are a bare string."""
     if isinstance(response, dict):
         response = response.get("reason")
-    return response if isinstance(response, str) else "no reason given"
+    return response[:LONGEST_REASON] if isinstance(response, str) else "no reason given"

@@ -12,7 +12,7 @@ from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .joining import MOST_JOINING, Tenant
 from .protocol import Frame, encode
-from .refusals import UNKNOWN_THERE, refusal
+from .refusals import LONGEST_REASON, UNKNOWN_THERE, refusal
 
 MOST_CHANNELS = 100  # Realtime refuses more on one socket
 
@@ -278,7 +278,7 @@ class Session:
 
     def _system(self, channel: Channel | None, frame: Frame, now: float) -> None:
         message = frame.payload.get("message")
-        message = message if isinstance(message, str) else "no message given"
+        message = message[:LONGEST_REASON] if isinstance(message, str) else "no message given"
         if message == "Server requested disconnect":
             raise ConnectionLost("server requested disconnect")
         if channel is None:

@@ -14,6 +14,7 @@ from websockets.protocol import CLOSING, OPEN, Event
 # frames decoded before any is handled take twice as long.
 AT_ONCE = 16
 MOST_WAITING = 1024 * 1024  # bytes arrived and not read; beyond them the server has to wait
+MOST_UNSENT = 1024 * 1024  # bytes of answers to its pings that a server does not take
 CLOSE_TIMEOUT = 0.5  # a goodbye waits behind the backlog, and a platform's patience is short
 
 _OVERHEAD = 64  # bytes a frame costs beside its content, so that empty ones are bounded too
@@ -84,6 +85,9 @@ class Wire(ClientConnection):
             # With anything behind the handshake a frame might have begun already.
             is_bare = data.endswith(b"\r\n\r\n") and not self.protocol.reader.buffer
             self._is_cut = self.protocol.state is OPEN and is_bare
+        # What we send is waited for; answers to pings are written by websockets without.
+        if self.transport.get_write_buffer_size() > MOST_UNSENT:
+            self.transport.abort()
         if self.waiting > MOST_WAITING and not self._paused:
             self._paused = True
             self.transport.pause_reading()
