@@ -6,7 +6,7 @@ import structlog
 
 from tests.support.sessions import LEADS, Server, session
 from worker.errors import HandshakeRefused
-from worker.event import Event
+from worker.event import Event, Gap
 from worker.realtime.channel import Moved, State
 from worker.realtime.events import Withheld
 from worker.realtime.handover import Handover
@@ -54,6 +54,20 @@ def test_a_server_that_finds_new_words_without_end_fills_no_memory() -> None:
 
     assert len(it._told) == MOST_TOLD
     assert len(said(lines, "channel.refused")) == MOST_TOLD * 2 + 1
+
+
+def test_momentary_gaps_that_are_alike_are_said_once_a_minute_and_all_are_told() -> None:
+    told: list[Any] = []
+    it = Watch([LEADS], Nobody(), Handover(), told.append)
+    with structlog.testing.capture_logs() as lines:
+        for second in range(61):
+            it.withheld(Withheld("public.leads", "Error 401"), float(second))
+            assert isinstance(told[-1], Gap)
+            it.handing_on(told[-1])
+        it.withheld(Withheld("public.agents", "Error 401"), 61.0)
+
+    assert len(told) == 62
+    assert len(said(lines, "gap.opened")) == len(said(lines, "gap.closed")) == 3
 
 
 def test_a_refused_handshake_is_an_error_once_until_there_was_a_connection() -> None:

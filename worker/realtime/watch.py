@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 MARGIN = 10.0  # seconds by which the database's clock may be before ours; what is doubled is known
 MOST_TOLD = 1000  # a server may find new words without end
+BLINK_SAID_EVERY = 60.0  # seconds between two lines on momentary gaps that are alike
 
 _CONNECTION = "the connection"  # what news may be about, beside topics and tables
 _DIGITS = re.compile(r"\d+")
@@ -68,6 +69,7 @@ class Watch:
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()  # said once, not each time
         self._missed_since: dict[str, float] = {}  # unix seconds, of each topic with a gap
         self._blinks: set[tuple[str, Scope]] = set()  # momentary gaps not yet handed on
+        self._said_at: dict[tuple[str, Scope], float] = {}  # when the log had the last of a kind
 
     def start(self, now: float) -> None:
         """Nothing comes yet: each channel has a gap."""
@@ -218,23 +220,36 @@ class Watch:
         if (reason, scope) in self._blinks:
             return  # one that was not handed on yet covers this, too
         self._blinks.add((reason, scope))
-        self._tell(reason, scope)
-        self._over(gap(reason, scope, since, now))
+        is_said = self._is_due((reason, scope), now)
+        self._tell(reason, scope, is_said=is_said)
+        self._over(gap(reason, scope, since, now), is_said=is_said)
 
-    def _tell(self, reason: str, scope: Scope) -> None:
+    def _is_due(self, blink: tuple[str, Scope], now: float) -> bool:
+        """Each change that is withheld is such a gap, and the log is not to fill the disk."""
+        if now - self._said_at.get(blink, -BLINK_SAID_EVERY) < BLINK_SAID_EVERY:
+            return False
+        self._said_at.pop(blink, None)
+        self._said_at[blink] = now
+        if len(self._said_at) > MOST_TOLD:
+            del self._said_at[next(iter(self._said_at))]
+        return True
+
+    def _tell(self, reason: str, scope: Scope, *, is_said: bool = True) -> None:
         tables, topics = sorted(scope.tables), sorted(scope.topics)
-        log.warning("gap.opened", reason=reason, tables=tables, topics=topics)
+        if is_said:
+            log.warning("gap.opened", reason=reason, tables=tables, topics=topics)
         self._listener.gap_opened(reason, scope.tables, scope.topics)
 
-    def _over(self, closed: Gap) -> None:
+    def _over(self, closed: Gap, *, is_said: bool = True) -> None:
         metrics.gaps_closed.labels(closed.reason).inc()
-        log.info(
-            "gap.closed",
-            reason=closed.reason,
-            tables=sorted(closed.tables),
-            topics=sorted(closed.topics),
-            seconds=round(closed.closed - closed.opened, 3),
-        )
+        if is_said:
+            log.info(
+                "gap.closed",
+                reason=closed.reason,
+                tables=sorted(closed.tables),
+                topics=sorted(closed.topics),
+                seconds=round(closed.closed - closed.opened, 3),
+            )
         if self._tap is not None:
             self._tap(closed)
         self._handover.put(closed, 0)
