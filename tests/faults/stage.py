@@ -18,7 +18,7 @@ from tests.support.databases import FreshDatabase
 from tests.support.sockets import served, token
 from worker.db import Database
 from worker.db.beats import Row
-from worker.realtime.beating import Beats
+from worker.realtime.canaries.beating import Beats
 from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription

@@ -22,7 +22,7 @@ from worker.db import Database
 from worker.db.beats import Row
 from worker.db.migrate import default_directory, migrate
 from worker.event import Change, Event, Gap
-from worker.realtime.beating import Beats
+from worker.realtime.canaries.beating import Beats
 from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import count
 
-from worker.realtime.canary import MOST_BEATS, MOST_DELAYS, Came, Canary, Missed
+from worker.realtime.canaries.canary import MOST_BEATS, MOST_DELAYS, Came, Canary, Missed
 from worker.realtime.heartbeat import NEVER
 
 PATIENCE = 20.0

@@ -27,6 +27,10 @@ BREACHES = {
         "import worker.realtime.protocol",
     ),
     "the floors of worker.realtime": ("worker/realtime/protocol.py", "from . import session"),
+    "the floors of the canaries": (
+        "worker/realtime/canaries/canary.py",
+        "from . import beating",
+    ),
     "protocol, events and session do no I/O and own no clock": (
         "worker/realtime/gaps.py",
         "import time",

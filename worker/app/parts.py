@@ -20,7 +20,7 @@ from ..lanes.live import LiveLane
 from ..ops.health import Health, Missing, nothing_missing
 from ..ops.pages import listening, serve
 from ..outbox import Options, deliver, opened
-from ..realtime.beating import Beats
+from ..realtime.canaries.beating import Beats
 from ..realtime.link import Link
 from ..routing import Routes
 from ..settings import Settings

@@ -12,7 +12,7 @@ import structlog
 from .. import metrics
 from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
-from .canaries import Canaries
+from .canaries.flock import Flock
 from .channel import Channel, Moved, State, Timing
 from .credentials import Credentials, Key
 from .intake import Intake
@@ -71,7 +71,7 @@ class Line:
         self._most = MOST_CHANNELS
         self.subscriptions: dict[str, Subscription] = {}
         self.session: Session | None = None
-        self.canaries: Canaries | None = None
+        self.canaries: Flock | None = None
         self._unread = 0.0
         self._full_since: float | None = None
 

@@ -13,7 +13,7 @@ import structlog
 from ..backoff import reconnects
 from ..event import Gap
 from ..subscription import Subscription
-from .beating import Beating, Beats
+from .canaries.beating import Beating, Beats
 from .channel import Moved, State, Timing
 from .credentials import Credentials, Key, KeyAlone
 from .events import Decoder

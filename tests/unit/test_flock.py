@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, session, state
 from worker.event import Change, Event
-from worker.realtime.canaries import Canaries
-from worker.realtime.canary import Kind
+from worker.realtime.canaries.canary import Kind
+from worker.realtime.canaries.flock import Flock
 from worker.realtime.channel import State
 from worker.realtime.handover import Handover
 from worker.realtime.protocol import Frame, decode
@@ -33,7 +33,7 @@ class Line:
         self.told: list[tuple[Kind, str | None]] = []
         self.newest: Event | None = None
         self.watch = Watch([LEADS, ROOM], Nobody(), Handover(), None)
-        self.canaries = Canaries(
+        self.canaries = Flock(
             ("changes", "broadcast"),
             name="me:0",
             worker="me",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .heartbeat import NEVER
+from ..heartbeat import NEVER
 
 Kind = Literal["changes", "broadcast"]
 Remedy = Literal["rejoin", "reconnect"]

@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
-from .. import metrics
-from ..event import Change, Event
-from ..subscription import Binding, Subscription
+from ... import metrics
+from ...event import Change, Event
+from ...subscription import Binding, Subscription
+from ..channel import Moved, State
+from ..events import PREFIX
+from ..protocol import Frame, encode
+from ..refusals import FULL
+from ..session import Session
+from ..watch import Watch
 from .canary import Canary, Kind, Missed
-from .channel import Moved, State
-from .events import PREFIX
-from .protocol import Frame, encode
-from .refusals import FULL
-from .session import Session
-from .watch import Watch
 
 log = structlog.get_logger()
 
 TOPIC = "tidemark-canary"
 
 
-class Canaries:
+class Flock:
     """
     The canaries of one line, which come before its other channels.
 

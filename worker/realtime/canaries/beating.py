@@ -11,14 +11,14 @@ from typing import Never, Protocol
 
 import structlog
 
-from ..backoff import waits
-from ..errors import DatabaseAway
-from ..event import Event
-from .canaries import Canaries
+from ...backoff import waits
+from ...errors import DatabaseAway
+from ...event import Event
+from ..heartbeat import NEVER
+from ..session import Session
+from ..watch import Watch
 from .canary import Canary, Kind
-from .heartbeat import NEVER
-from .line import Line
-from .watch import Watch
+from .flock import Flock
 
 log = structlog.get_logger()
 
@@ -51,6 +51,17 @@ class Beats:
     pauses: Callable[[], Iterator[float]] = pauses
 
 
+class Perch(Protocol):
+    """A line, as far as its canaries know it."""
+
+    session: Session | None
+    canaries: Flock | None
+
+    def unread(self, now: float) -> float: ...
+
+    def wake(self) -> None: ...
+
+
 class Beating:
     """Sends beats on all lines and has each look whether they came."""
 
@@ -58,7 +69,7 @@ class Beating:
         self._beats = beats
         self._newest = newest
         self._watch = watch
-        self._lines: list[Line] = []
+        self._lines: list[Perch] = []
         self._woken = asyncio.Event()
         self._number = 0
         self._last = -NEVER
@@ -66,10 +77,10 @@ class Beating:
         self._disabled: set[Kind] = set()
         self._is_unwritten = False
 
-    def attach(self, line: Line) -> None:
+    def attach(self, line: Perch) -> None:
         """Give a line its canaries, before it is connected."""
         beats = self._beats
-        line.canaries = Canaries(
+        line.canaries = Flock(
             beats.kinds,
             name=f"{beats.row.worker}:{len(self._lines)}",
             worker=beats.row.worker,
@@ -111,7 +122,7 @@ class Beating:
                 async with asyncio.timeout_at(max(self._deadline(), now + LOOK_SECONDS)):
                     await self._woken.wait()
 
-    def _flocks(self) -> Iterator[tuple[Line, Canaries]]:
+    def _flocks(self) -> Iterator[tuple[Perch, Flock]]:
         for line in self._lines:
             if line.canaries is not None:
                 yield line, line.canaries

@@ -1,0 +1,1 @@
+"""Does what we send come back, and what is done if it does not?"""
