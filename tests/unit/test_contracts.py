@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ BREACHES = {
     "the local stack shares no code with what is tested on it": (
         "local/realtime/serializer.py",
         "import worker.realtime.protocol",
+    ),
+    "nothing in local imports itself by a detour": (
+        "local/realtime/switch.py",
+        "from local.realtime import faults",
     ),
     "the floors of worker.realtime": ("worker/realtime/protocol.py", "from . import session"),
     "the floors of the canaries": (
@@ -63,6 +68,12 @@ def lint(house: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_each_contract_has_somebody_who_breaks_it() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+
+    assert [contract["name"] for contract in settings["contracts"]] == list(BREACHES)
+
+
 def test_the_house_as_it_stands_keeps_every_contract(house: Path) -> None:
     done = lint(house)
 
@@ -84,7 +95,7 @@ def test_a_breach_is_named(house: Path, contract: str) -> None:
     assert f"{contract} BROKEN" in done.stdout
 
 
-@pytest.mark.parametrize("package", ["worker", "worker/realtime"])
+@pytest.mark.parametrize("package", ["worker", "worker/realtime", "worker/realtime/canaries"])
 def test_a_module_on_no_floor_is_named(house: Path, package: str) -> None:
     (house / package / "helpers.py").write_text('"""What for?"""\n')
 
