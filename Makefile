@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help run test faults check bench-quick format clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
 run: $(STAMP) ## PostgreSQL, Realtime, the worker and traffic on this machine; ARGS="--for 30" stops by itself
 	@$(PY) -m local run $(ARGS)

@@ -22,6 +22,7 @@ LEADS = Subscription("leads", (Binding("public", "leads"),))
 
 # Short enough not to wait for, long enough for a busy machine.
 FAST = Timing(heartbeat=0.3, silence=0.25, join=2.0, subscribed=2.0, pace=0.0, refused=30.0)
+QUICK = Timing(heartbeat=2.0, silence=1.5, pace=0.0)  # where nothing is silent on purpose
 
 
 class Peer:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import structlog
 
 from local.realtime.server import Server
 from local.realtime.settings import DEMO_USER
 from local.realtime.token_expired import Expired
 from tests.support.databases import FreshDatabase
 from tests.support.doorway import Doorway, doorway
+from tests.support.logs import Log, logged
 from tests.support.policies import admin, allow
 from tests.support.sockets import served, token
 from worker.auth import Account, SignedIn
@@ -25,8 +25,7 @@ from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription
 
-from .scripted import Ear, at_once, running
-from .test_link_with_realtime import QUICK
+from .scripted import QUICK, Ear, at_once, running
 
 PUBLIC = "sb_publishable_x"
 ROOM = Subscription("room", broadcast=True, private=True)
@@ -34,34 +33,10 @@ LEADS = Subscription("changes", (Binding("public", "leads"),))
 OTHER_SECRET = "another-secret-of-the-tests-of-32-bytes-or-more"
 
 
-class Log:
-    """What was logged; `said` waits for a line that is not there yet."""
-
-    def __init__(self) -> None:
-        self.lines: list[Any] = []
-        self._more = asyncio.Event()
-
-    def __call__(self, _: object, level: str, line: Any) -> Any:
-        self.lines.append({**line, "level": level})
-        self._more.set()
-        raise structlog.DropEvent
-
-    def events(self, name: str) -> list[Any]:
-        return [line for line in self.lines if line["event"] == name]
-
-    async def said(self, name: str, having: Callable[[Any], bool] = lambda _: True) -> Any:
-        while not (found := [line for line in self.events(name) if having(line)]):
-            self._more.clear()
-            await self._more.wait()
-        return found[0]
-
-
 @pytest.fixture
 def log() -> Iterator[Log]:
-    before, said = structlog.get_config()["processors"], Log()
-    structlog.configure(processors=[said])
-    yield said
-    structlog.configure(processors=before)
+    with logged() as said:
+        yield said
 
 
 @pytest.fixture
@@ -135,7 +110,7 @@ async def test_a_user_hears_what_the_key_alone_may_not(
 ) -> None:
     ear = Ear()
     async with running(link_as(None, server, ear)):
-        refused = await log.said("channel.refused", lambda line: line["topic"] == "room")
+        refused = await log.until("channel.refused", topic="room")
         assert refused["reason"].startswith("Unauthorized")
     ear = Ear()
     async with running(link_as(user_of(auth), server, ear)) as link:
@@ -157,7 +132,7 @@ async def test_channels_live_on_over_many_tokens_without_a_gap(
 
     assert {type(event).__name__ for event in heard} == {"Change", "Broadcast"}
     assert [reason for reason, _, _ in ear.opened] == ["start"]
-    assert not log.events("channel.lost")
+    assert not log.said("channel.lost")
 
 
 async def test_tokens_are_told_while_a_slow_handler_keeps_the_link_from_reading(
@@ -177,7 +152,7 @@ async def test_tokens_are_told_while_a_slow_handler_keeps_the_link_from_reading(
         assert link.ready
 
     assert [event.record["id"] for event in heard if isinstance(event, Change)] == [*range(1, 3001)]
-    assert not log.events("channel.lost") and not log.events("connection.lost")
+    assert not log.said("channel.lost") and not log.said("connection.lost")
     # Several repeats of the subscription were read at once: more than one of them may be a gap.
     assert {reason for reason, _, _ in ear.opened} <= {"start", "subscribed again"}
 
@@ -189,17 +164,17 @@ async def test_a_token_over_while_joined_is_a_gap_until_auth_is_back(
     async with running(link_as(user_of(auth), server, ear)) as link:
         await all_closed(ear)
         await auth.shut()
-        lost = await log.said("channel.lost", lambda line: line["topic"] == "room")
+        lost = await log.until("channel.lost", topic="room")
         assert lost["reason"].startswith("Token has expired")
         assert link.token_missing is not None and not link.ready
         await auth.open()
         await all_closed(ear)
 
         assert link.ready and link.token_missing is None
-    assert len(log.events("connection.opened")) == 1, "the socket itself lives on"
-    assert not any(
-        line["reason"].startswith("InvalidJWT") for line in log.events("channel.lost")
-    ), "nobody joined with the token that was over: each refusal holds up the socket"
+    assert len(log.said("connection.opened")) == 1, "the socket itself lives on"
+    assert not any(line["reason"].startswith("InvalidJWT") for line in log.said("channel.lost")), (
+        "nobody joined with the token that was over: each refusal holds up the socket"
+    )
 
 
 async def test_without_a_token_nobody_connects_and_nothing_is_joined_with_the_key(
@@ -208,9 +183,9 @@ async def test_without_a_token_nobody_connects_and_nothing_is_joined_with_the_ke
     ear = Ear()
     await auth.shut()
     async with running(link_as(user_of(auth), server, ear)) as link:
-        await log.said("sign_in.failed")
+        await log.until("sign_in.failed")
         assert link.token_missing == "Auth gives no token: ConnectError"
-        assert not log.events("connection.opened") and not server.connections
+        assert not log.said("connection.opened") and not server.connections
         await auth.open()
         await all_closed(ear)
 
@@ -222,16 +197,16 @@ async def test_a_token_over_during_a_reconnect_is_replaced_before_the_next_conne
     async with running(link_as(user_of(auth), server, ear)) as link:
         await all_closed(ear)
         await auth.shut()
-        await log.said("token.refused")
+        await log.until("token.refused")
         server.hang_up(1012)
-        await log.said("connection.lost")
+        await log.until("connection.lost")
         assert not link.connected
-        tried = len(log.events("channel.lost"))
+        tried = len(log.said("channel.lost"))
         await auth.open()
         await all_closed(ear)
 
-        assert len(log.events("connection.opened")) == 2
-        assert not any(about_token(line) for line in log.events("channel.lost")[tried:])
+        assert len(log.said("connection.opened")) == 2
+        assert not any(about_token(line) for line in log.said("channel.lost")[tried:])
 
 
 async def test_a_token_refused_at_the_join_is_replaced_and_joined_again(
@@ -241,7 +216,7 @@ async def test_a_token_refused_at_the_join_is_replaced_and_joined_again(
     good, server.settings = server.settings, replace(server.settings, token_age=100.0)
     ear = Ear()
     async with running(link_as(user_of(auth), server, ear)):
-        refused = await log.said("channel.lost", lambda line: line["topic"] == "room")
+        refused = await log.until("channel.lost", topic="room")
         assert refused["reason"].startswith("InvalidJWTToken: Token has expired")
         server.settings = good
         await all_closed(ear)
@@ -254,7 +229,7 @@ async def test_a_new_token_that_is_refused_while_joined_is_replaced(
     async with running(link_as(user_of(auth), server, ear)):
         await all_closed(ear)
         good, server.settings = server.settings, replace(server.settings, token_age=100.0)
-        lost = await log.said("channel.lost", lambda line: line["topic"] == "room")
+        lost = await log.until("channel.lost", topic="room")
         assert lost["reason"].startswith("Token has expired")
         server.settings = good
         await all_closed(ear)
@@ -269,8 +244,8 @@ async def test_a_user_gets_over_tokens_declared_expired(
         server.faults.token_expired = Expired()
         await all_closed(ear)
 
-    assert len(log.events("connection.opened")) == 1
-    assert not log.events("channel.isolated"), "the token tells nothing of a channel"
+    assert len(log.said("connection.opened")) == 1
+    assert not log.said("channel.isolated"), "the token tells nothing of a channel"
 
 
 async def test_a_key_declared_expired_by_mistake_is_good_again_when_it_is_taken(
@@ -281,13 +256,13 @@ async def test_a_key_declared_expired_by_mistake_is_good_again_when_it_is_taken(
     async with running(link_as(None, server, ear, **legacy)) as link:
         await all_closed(ear)
         server.faults.token_expired = Expired()
-        await log.said("key.expired")
+        await log.until("key.expired")
         assert link.token_missing == "SUPABASE_KEY has expired"
         server.faults.token_expired = None
         await all_closed(ear)
 
         assert link.ready and link.token_missing is None
-    assert len(log.events("key.expired")) == 1
+    assert len(log.said("key.expired")) == 1
 
 
 async def test_a_rotated_secret_makes_tokens_be_fetched_anew(
@@ -299,7 +274,7 @@ async def test_a_rotated_secret_makes_tokens_be_fetched_anew(
         await all_closed(ear)
         server.jwt_secret = OTHER_SECRET
         server.hang_up(1012)
-        refused = await log.said("token.refused")
+        refused = await log.until("token.refused")
         assert refused["reason"] == "JwtSignatureError: Failed to validate JWT signature"
         await all_closed(ear)
 
@@ -318,8 +293,8 @@ async def test_a_key_that_has_expired_is_said_once_and_clearly(
                 await waits.get()
 
             assert link.token_missing == "SUPABASE_KEY has expired"
-        assert len(log.events("key.expired")) == 1
-        assert log.events("connection.refused")[0]["reason"] == "Token has expired"
+        assert len(log.said("key.expired")) == 1
+        assert log.said("connection.refused")[0]["reason"] == "Token has expired"
         assert key not in repr(log.lines)
 
 
@@ -331,7 +306,7 @@ async def test_a_key_that_expires_while_joined_is_said_once_and_asked_again_with
     key = token("service_role", lifetime=2)
     link = link_as(None, server, Ear(), key=key, subscriptions=subscriptions, backoff=lambda: waits)
     async with running(link):
-        await log.said("key.expired")
+        await log.until("key.expired")
 
         assert link.token_missing == "SUPABASE_KEY has expired"
-    assert len(log.events("key.expired")) == 1
+    assert len(log.said("key.expired")) == 1

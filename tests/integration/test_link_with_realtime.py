@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, MutableMapping
-from itertools import count
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import asyncpg
@@ -21,15 +20,10 @@ from worker.realtime.channel import Timing
 from worker.realtime.link import Link
 from worker.subscription import Binding, Subscription
 
-from .scripted import Ear, running
+from .scripted import QUICK, Ear, at_once, running
 
 LEADS = Subscription("changes", (Binding("public", "leads"),))
 ROOM = Subscription("room", broadcast=True, presence=True)
-QUICK = Timing(heartbeat=2.0, silence=1.5, pace=0.0)
-
-
-def at_once() -> Iterator[float]:
-    return (0.0 for _ in count())
 
 
 def link_to(server: Server, ear: Ear, *subscriptions: Subscription, **differences: Any) -> Link:
