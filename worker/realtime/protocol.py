@@ -120,8 +120,8 @@ def loads(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         value = _loads_big_numbers(raw.decode())
-    # Counting is all that a frame as they come pays for it.
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST:
+    # All that a frame as they come pays for it; `count` would take twice as long.
+    if len(raw) - len(raw.replace(b"[", b"").replace(b"{", b"")) > DEEPEST:
         _check_depth(value)
     return value
 
