@@ -33,7 +33,9 @@ class Change:
     committed_at: str | None = None  # ISO 8601, UTC, milliseconds; None where Realtime did not say
     columns: Mapping[str, str] = field(default_factory=dict)  # column name → Postgres type name
     errors: tuple[str, ...] = ()  # what Realtime says is wrong with it: a 413 has columns missing
-    _late: Callable[[str], Any] | None = field(default=None, init=False, repr=False, compare=False)
+    _late_columns: Callable[[], Mapping[str, str]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def table(self) -> str:
@@ -53,11 +55,11 @@ class Change:
     if not TYPE_CHECKING:  # it is only asked for what is not there, which the types do not know
 
         def __getattr__(self, name: str) -> Any:
-            if name not in ("id", "columns") or self._late is None:
+            if name != "columns" or self._late_columns is None:
                 raise AttributeError(name)
-            value = self._late(name)
-            object.__setattr__(self, name, value)
-            return value
+            columns = self._late_columns()
+            object.__setattr__(self, "columns", columns)
+            return columns
 
 
 class _Draft:
@@ -67,6 +69,7 @@ class _Draft:
 
 
 def late_change(
+    change_id: UUID,
     schema: str,
     name: str,
     kind: Kind,
@@ -74,15 +77,16 @@ def late_change(
     old: Row,
     committed_at: str | None,
     errors: tuple[str, ...],
-    late: Callable[[str], Any],
+    late_columns: Callable[[], Mapping[str, str]],
 ) -> Change:
     """
-    Return a change whose `id` and `columns` are made by `late(name)` when first asked for.
+    Return a change whose `columns` are made when they are first asked for.
 
     It becomes a Change as it is finished: the constructor of a frozen class takes four times as
     long, and this is done for every frame.
     """
     draft: Any = _Draft()
+    draft.id = change_id
     draft.schema = schema
     draft.name = name
     draft.kind = kind
@@ -90,7 +94,7 @@ def late_change(
     draft.old = old
     draft.committed_at = committed_at
     draft.errors = errors
-    draft._late = late
+    draft._late_columns = late_columns
     draft.__class__ = Change
     change: Change = draft
     return change

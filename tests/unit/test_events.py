@@ -71,16 +71,6 @@ def test_two_identical_frames_are_two_changes() -> None:
     assert len(ids) == 5
 
 
-def test_an_id_is_the_same_whenever_it_is_asked_for() -> None:
-    at_once, later = Decoder(()), Decoder(())
-
-    ids = [change(at_once).id for _ in range(3)]
-    changes = [change(later) for _ in range(3)]
-
-    assert [one.id for one in reversed(changes)] == ids[::-1]
-    assert [one.id for one in changes] == ids
-
-
 def test_a_change_that_was_read_is_as_one_that_was_made_and_cannot_be_altered() -> None:
     event = change(Decoder(()))
     made = Change(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -45,17 +45,17 @@ class Decoder:
     today's to the byte, so `seed` and a running number go into theirs. With the same seed the
     same frames from the beginning have the same ids.
 
-    The id of a change and its columns take as long as all the rest: they are made when they are
-    first asked for.
+    The columns of a change take a tenth of all the rest, and next to nobody asks for them: they
+    are made when they are.
     """
 
     def __init__(self, hidden_columns: Iterable[str], seed: bytes = b"") -> None:
         self._hide = Hidden(hidden_columns)
         self._seed = seed
         self._timeless = 0
-        # Frames by their hash, in two halves: the newer one becomes the older one once it is full.
-        self._seen: dict[int, int] = {}
-        self._seen_before: dict[int, int] = {}
+        # Frames by digest, in two halves: the newer one becomes the older one once it is full.
+        self._seen: dict[bytes, int] = {}
+        self._seen_before: dict[bytes, int] = {}
         self._broadcasts: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def read(self, frame: Frame, raw: bytes) -> Change | Broadcast | Presence | Withheld | None:
@@ -72,15 +72,16 @@ class Decoder:
             return self._broadcast(topic, frame.payload, raw)
         return self._presence(topic, frame, raw)
 
-    def _earlier(self, raw: bytes) -> int:
-        """Remember the frame, and return how often the same was here before."""
-        key = hash(raw)  # of 64 bits, and salted: nobody can aim at a collision
+    def _id(self, raw: bytes) -> UUID:
+        digest = blake2b(raw, digest_size=16).digest()
         seen = self._seen
-        earlier = seen[key] if key in seen else self._seen_before.get(key, 0)
-        seen[key] = earlier + 1
+        earlier = seen[digest] if digest in seen else self._seen_before.get(digest, 0)
+        seen[digest] = earlier + 1
         if len(seen) > _WINDOW:
             self._seen, self._seen_before = {}, seen
-        return earlier
+        if earlier:
+            digest = blake2b(digest + earlier.to_bytes(4, "big"), digest_size=16).digest()
+        return UUID(bytes=digest)
 
     def _timeless_id(self, raw: bytes) -> UUID:
         self._timeless += 1
@@ -108,12 +109,9 @@ class Decoder:
         if not (old if kind == "DELETE" else record):
             table = f"{schema}.{name}"[:_LONGEST_TABLE]
             return Withheld(table, str(errors[0])[:80] if errors else "empty row")
-        if committed_at:
-            make_id = partial(_id, raw, self._earlier(raw))
-        else:
-            make_id = partial(_same, self._timeless_id(raw))
         hide = self._hide
         return late_change(
+            self._id(raw) if committed_at else self._timeless_id(raw),
             schema,
             name,
             _KINDS[kind],
@@ -121,7 +119,7 @@ class Decoder:
             hide.columns_of(old),
             committed_at,
             tuple(map(str, errors)) if errors else (),
-            partial(_late, make_id, columns, hide),
+            partial(_types, columns, hide),
         )
 
     def _broadcast(self, topic: str, payload: Any, raw: bytes) -> Broadcast | None:
@@ -180,28 +178,13 @@ class Decoder:
         }
 
 
-def _late(make_id: Callable[[], UUID], columns: Any, hide: Hidden, name: str) -> Any:
-    """Make what is asked for of a change."""
-    return make_id() if name == "id" else hide.columns_of(_types(columns))
-
-
-def _id(raw: bytes, earlier: int) -> UUID:
-    digest = blake2b(raw, digest_size=16).digest()
-    if earlier:
-        digest = blake2b(digest + earlier.to_bytes(4, "big"), digest_size=16).digest()
-    return UUID(bytes=digest)
-
-
-def _same(made: UUID) -> UUID:
-    return made
-
-
-def _types(columns: Any) -> dict[str, str]:
+def _types(columns: Any, hide: Hidden) -> dict[str, str]:
     """Return what can be read of the types; a row is not given up for them."""
     try:
-        return {column["name"]: column["type"] for column in columns or ()}
+        types = {column["name"]: column["type"] for column in columns or ()}
     except (KeyError, TypeError):
         return {}
+    return hide.columns_of(types)
 
 
 def _uuid(given: str) -> UUID:
