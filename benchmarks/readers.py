@@ -54,11 +54,7 @@ async def bare(url: str, count: int) -> dict[str, float]:
 
 
 async def link(url: str, count: int) -> dict[str, float]:
-    """
-    The worker: everything up to the routes of handlers/, which are asked and not run.
-
-    The id of a change is not in it: it is made when the first handler is run.
-    """
+    """The worker, ids and all, up to the routes of handlers/, which are asked and not run."""
     from worker.event import Change, Event, Gap
     from worker.realtime.link import Link
     from worker.routing.loading import load
