@@ -1,8 +1,10 @@
 """Which event does a frame carry?"""
 
+import pickle
 import tracemalloc
 from dataclasses import FrozenInstanceError
 from typing import Any
+from uuid import UUID, SafeUUID
 
 import orjson
 import pytest
@@ -61,6 +63,16 @@ def test_a_change_has_the_row_before_and_after() -> None:
     assert event.columns == {"id": "int8", "status": "varchar"}
     assert event.committed_at == LEAD["commit_timestamp"]
     assert event.errors == ()
+
+
+def test_the_id_of_a_change_is_a_uuid_like_any_other() -> None:
+    made = change(Decoder(())).id
+
+    for same in (UUID(str(made)), UUID(bytes=made.bytes), pickle.loads(pickle.dumps(made))):
+        assert made == same and hash(made) == hash(same) and repr(made) == repr(same)
+    assert type(made) is UUID and made.is_safe is SafeUUID.unknown
+    with pytest.raises(TypeError, match="immutable"):
+        made.int = 5  # type: ignore[misc]  # which is what is tried here
 
 
 def test_two_identical_frames_are_two_changes() -> None:
