@@ -172,9 +172,23 @@ def test_a_canary_that_is_not_published_is_said_and_asked_for_again() -> None:
     assert line.canaries.birds["changes"].is_flying
 
 
-def test_a_broadcast_that_is_forbidden_is_not_asked_for_again() -> None:
+def test_a_public_broadcast_that_was_refused_once_is_asked_for_again() -> None:
+    """Nobody is forbidden a public topic: it was the server's mistake."""
     line = Line()
     line.make_ready(CHANGES, now=1.0)
+    line.refuse(BROADCAST, "Unauthorized: You do not have permissions …", 5.0)
+    assert BROADCAST in line.topics
+
+    line.connect(100.0)
+    line.make_ready(CHANGES, BROADCAST, now=100.0)
+    assert line.canaries.birds["broadcast"].is_flying
+
+
+def test_a_private_broadcast_that_is_forbidden_is_not_asked_for_again() -> None:
+    line = Line()
+    line.make_ready(CHANGES, now=1.0)
+    line.refuse(BROADCAST, "PrivateOnly: This project only allows private channels", 3.0)
+    line.make_ready("leads", "room", now=3.0)
     line.refuse(BROADCAST, "Unauthorized: You do not have permissions …", 5.0)
     assert line.told == [("broadcast", "Unauthorized: You do not have permissions …")]
     assert line.topics == [CHANGES, "leads", "room"]

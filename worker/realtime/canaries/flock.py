@@ -183,7 +183,9 @@ class Flock:
             session.add(private, now)
             return
         others = [one for one in session.channels.values() if not one.subscription.canary]
-        is_meant = kind == "broadcast" and reason.startswith(("PrivateOnly", "Unauthorized"))
+        # A public topic is for everybody: who is not let in there is asked again like others.
+        is_ours = self._is_private and kind == "broadcast"
+        is_meant = is_ours and reason.startswith(("PrivateOnly", "Unauthorized"))
         is_doubtful = session.channels[topic].is_doubtful or reason.startswith(FULL)
         if is_meant:
             self._unwanted.add(kind)
