@@ -12,19 +12,13 @@ import pytest
 import pytest_asyncio
 
 from tests.support.databases import FreshDatabase
-from tests.support.goldens import emptied, exact
+from tests.support.goldens import emptied, exact, known_differences
 
 GOLDENS = Path(__file__).with_name("goldens")
 
 
-def known_differences() -> dict[str, str]:
-    lines = (GOLDENS / "broadcast_changes.known.txt").read_text().splitlines()
-    listed = (line.partition(": ") for line in lines if line and not line.startswith("#"))
-    return {name: reason for name, _, reason in listed}
-
-
 CASES = [exact(line) for line in (GOLDENS / "broadcast_changes.jsonl").read_text().splitlines()]
-KNOWN = known_differences()
+KNOWN = known_differences(GOLDENS / "broadcast_changes.known.txt")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
