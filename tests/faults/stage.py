@@ -19,8 +19,8 @@ from tests.support.sockets import served, token
 from worker.db import Database
 from worker.db.beats import Row
 from worker.realtime.canaries.beating import Beats
-from worker.realtime.channel import Timing
 from worker.realtime.link import Link
+from worker.realtime.timing import Timing
 from worker.subscription import Binding, Subscription
 
 LEISURELY = 30.0  # seconds for a beat that has to come

@@ -13,8 +13,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from worker.event import Event, Gap
-from worker.realtime.channel import Timing
 from worker.realtime.link import Link
+from worker.realtime.timing import Timing
 from worker.subscription import Binding, Subscription
 
 KEY = "secret-key"

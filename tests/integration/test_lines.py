@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from worker.realtime.channel import Timing
+from worker.realtime.timing import Timing
 from worker.subscription import Subscription
 
 from .scripted import LEADS, Ear, Peer, make, running, scripted

@@ -21,8 +21,8 @@ from tests.support.policies import admin, allow
 from tests.support.sockets import served, token
 from worker.auth import Account, SignedIn
 from worker.event import Change
-from worker.realtime.channel import Timing
 from worker.realtime.link import Link
+from worker.realtime.timing import Timing
 from worker.subscription import Binding, Subscription
 
 from .scripted import QUICK, Ear, at_once, running

@@ -16,8 +16,8 @@ from tests.support.policies import admin
 from tests.support.sockets import client, served, token
 from tests.support.stories import Wire
 from worker.event import Broadcast, Change, Event, Gap, Presence
-from worker.realtime.channel import Timing
 from worker.realtime.link import Link
+from worker.realtime.timing import Timing
 from worker.subscription import Binding, Subscription
 
 from .scripted import QUICK, Ear, at_once, running

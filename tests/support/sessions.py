@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from worker.realtime.channel import State, Timing
+from worker.realtime.channel import State
 from worker.realtime.protocol import Frame
 from worker.realtime.session import Session
+from worker.realtime.timing import Timing
 from worker.subscription import Binding, Subscription
 
 LEADS = Subscription("leads", (Binding("public", "leads"),))

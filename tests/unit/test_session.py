@@ -17,9 +17,10 @@ from tests.support.sessions import (
     state,
 )
 from worker.errors import ConnectionLost, FrameError
-from worker.realtime.channel import Moved, State, Timing
+from worker.realtime.channel import Moved, State
 from worker.realtime.protocol import Frame
 from worker.realtime.session import Session
+from worker.realtime.timing import Timing
 from worker.subscription import Subscription
 
 from .test_protocol import JSON

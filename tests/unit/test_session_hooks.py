@@ -1,9 +1,10 @@
 """What can others ask of a session while it runs?"""
 
 from tests.support.sessions import LEADS, ROOM, SUBSCRIBED, Server, backoff, session, state
-from worker.realtime.channel import Moved, State, Timing
+from worker.realtime.channel import Moved, State
 from worker.realtime.joining import Tenant
 from worker.realtime.session import Session
+from worker.realtime.timing import Timing
 from worker.subscription import Subscription
 
 

@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from tests.support.sessions import DOOR, LEADS, ROOM, SUBSCRIBED, Server, backoff, session, state
-from worker.realtime.channel import State, Timing
+from worker.realtime.channel import State
 from worker.realtime.session import Session
+from worker.realtime.timing import Timing
 from worker.subscription import Binding, Subscription
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tests.support.sessions import REPLICATION, ROOM, Server, backoff, state
-from worker.realtime.channel import State, Timing
+from worker.realtime.channel import State
 from worker.realtime.joining import Tenant
 from worker.realtime.session import Session
+from worker.realtime.timing import Timing
 from worker.subscription import Subscription
 
 OFFICE = Subscription("office", broadcast=True, private=True)

@@ -13,13 +13,14 @@ from .. import metrics
 from ..errors import ConnectionLost, HandshakeRefused
 from ..subscription import Subscription
 from .canaries.flock import Flock
-from .channel import Channel, Moved, State, Timing
+from .channel import Channel, Moved, State
 from .credentials import Credentials, Key
 from .intake import Intake
 from .joining import Tenant
 from .refusals import is_about_token
 from .session import MOST_CHANNELS, Session
 from .socket import LOST, Address, is_goodbye, leave, opened, ours, send
+from .timing import Timing
 from .watch import Watch
 from .wire import Wire
 

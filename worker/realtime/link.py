@@ -14,7 +14,7 @@ from ..backoff import reconnects
 from ..event import Gap
 from ..subscription import Subscription
 from .canaries.beating import Beating, Beats
-from .channel import Moved, State, Timing
+from .channel import Moved, State
 from .credentials import Credentials, Key, KeyAlone
 from .events import Decoder
 from .handover import Handover
@@ -23,6 +23,7 @@ from .joining import Tenant
 from .line import Line, Terms
 from .refusals import FULL
 from .socket import Address
+from .timing import Timing
 from .watch import Listener, Watch
 
 log = structlog.get_logger()

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from ..backoff import waits
 from ..errors import ConnectionLost, FrameError
 from ..subscription import Subscription
-from .channel import Channel, Moved, State, Timing
+from .channel import Channel, Moved, State
 from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .joining import MOST_JOINING, Tenant
 from .protocol import Frame, encode
 from .refusals import LONGEST_REASON, UNKNOWN_THERE, refusal
+from .timing import Timing
 
 MOST_CHANNELS = 100  # Realtime refuses more on one socket
 
