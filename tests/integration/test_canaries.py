@@ -57,6 +57,26 @@ async def test_subscriptions_that_died_without_a_word_are_made_again(
     assert len(stage.log.said("connection.opened")) == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("close", "connection lost"), ("crash_channels", "channel lost")]
+)
+async def test_what_ends_before_the_silence_is_noticed_has_its_gap_from_the_last_beat_on(
+    migrated: FreshDatabase, fault: str, reason: str
+) -> None:
+    async with staged(migrated, patience=LEISURELY) as stage:
+        await stage.ready()
+        before = asyncio.get_running_loop().time()
+        stage.server.faults.cdc_lost = True
+        await insert(migrated)
+        stage.server.faults.throw(fault)
+        gap = await stage.gap(reason)
+        while "leads" not in gap.topics:
+            gap = await stage.gap(reason)
+
+        assert gap.opened < before
+    assert not stage.log.said("canary.missed")
+
+
 async def test_changes_that_stay_dead_make_us_connect_again_and_not_be_ready_until_they_live(
     migrated: FreshDatabase,
 ) -> None:

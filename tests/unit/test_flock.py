@@ -15,6 +15,7 @@ from worker.realtime.canaries.canary import Kind
 from worker.realtime.canaries.flock import Flock
 from worker.realtime.channel import State
 from worker.realtime.handover import Handover
+from worker.realtime.heartbeat import NEVER
 from worker.realtime.protocol import Frame, decode
 from worker.realtime.session import Session
 from worker.realtime.watch import Watch
@@ -266,6 +267,25 @@ def test_a_canary_that_cannot_get_ready_is_noticed() -> None:
     line.server.say("phx_close", CHANGES, {}, 20.0)
     line.look(20.0)
     assert line.canaries.grounded("changes", 61.0) == 41.0
+
+
+def test_what_came_of_a_topic_is_proved_by_the_last_beat_of_this_connection() -> None:
+    line = Line()
+    assert line.canaries.proved_until("leads") == NEVER
+    line.make_ready(CHANGES, BROADCAST, "leads", "room", now=1.0)
+    line.canaries.begin(line.session, 1, 5.0)
+    line.echo(decode(broadcasts(1)[0]), 6.0)
+
+    assert line.canaries.proved_until("room") == 5.0
+    assert line.canaries.proved_until("leads") == 0.0, "no beat of its changes came yet"
+    line.canaries.written(1, 6.0)
+    line.echo(change(1), 7.0)
+    assert line.canaries.proved_until("leads") == 5.0
+    line.server.say("phx_close", CHANGES, {}, 8.0)
+    line.look(8.0)
+    assert line.canaries.proved_until("leads") == 5.0, "what closed it may have closed others"
+    line.connect(9.0)
+    assert line.canaries.proved_until("leads") == NEVER
 
 
 @pytest.mark.parametrize(

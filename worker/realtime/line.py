@@ -15,6 +15,7 @@ from ..subscription import Subscription
 from .canaries.flock import Flock
 from .channel import Channel, Moved, State
 from .credentials import Credentials, Key
+from .heartbeat import NEVER
 from .intake import Intake
 from .joining import Tenant
 from .refusals import is_about_token
@@ -202,7 +203,8 @@ class Line:
             await self._converse(connection, session)
         except LOST as error:
             metrics.connections_lost.inc()
-            since = _now() if is_goodbye(error) else self._heard_at
+            heard = _now() if is_goodbye(error) else self._heard_at
+            since = min([heard, *map(self._proved, self.subscriptions)])
             self._watch.open(self.subscriptions, "connection lost", since, _now())
             raise
         finally:
@@ -264,12 +266,15 @@ class Line:
                 self._alarm = None
 
     def _look(self, session: Session, now: float) -> None:
-        moves = self._watch.moved(session, now)
+        moves = self._watch.moved(session, now, self._proved)
         self._judge_tokens(session, moves)
         if self.canaries is not None:
             moves = self.canaries.heard(session, moves, now)
         if moves:
             self._placed(self, moves)
+
+    def _proved(self, topic: str) -> float:
+        return NEVER if self.canaries is None else self.canaries.proved_until(topic)
 
     def _judge_tokens(self, session: Session, moves: Sequence[Moved]) -> None:
         for move in moves:

@@ -18,6 +18,7 @@ from .channel import Moved, State
 from .events import CARRIERS, PREFIX, Withheld
 from .gaps import Gaps, Scope, gap
 from .handover import Handover
+from .heartbeat import NEVER
 from .session import Session
 
 log = structlog.get_logger()
@@ -28,6 +29,10 @@ BLINK_SAID_EVERY = 60.0  # seconds between two lines on momentary gaps that are 
 
 _CONNECTION = "the connection"  # what news may be about, beside topics and tables
 _DIGITS = re.compile(r"\d+")
+
+
+def _nothing_proved(topic: str) -> float:
+    return NEVER
 
 
 class Listener(Protocol):
@@ -88,8 +93,14 @@ class Watch:
         since = self._missed_since.get(topic)
         return None if since is None else int(since * 1000)
 
-    def moved(self, session: Session, now: float) -> list[Moved]:
-        """Take note of the session's heartbeats, and of its moves, which are returned."""
+    def moved(
+        self, session: Session, now: float, proved: Callable[[str], float] = _nothing_proved
+    ) -> list[Moved]:
+        """
+        Take note of the session's heartbeats, and of its moves, which are returned.
+
+        `proved` says until when everything of a topic is known to have come: its gap begins there.
+        """
         if session.heartbeat.round_trip is not None:
             metrics.heartbeat_seconds.observe(session.heartbeat.round_trip)
             session.heartbeat.round_trip = None
@@ -100,12 +111,13 @@ class Watch:
             if move.topic not in self._topics:
                 continue  # a canary's: nothing can be missed there
             self._say(move)
+            since = min(now, proved(move.topic))
             if move.now is not State.READY:
                 if move.before is State.READY:
-                    is_gone = move.now is State.WAITING
-                    self._open([move.topic], "channel lost" if is_gone else "changes stopped", now)
+                    reason = "channel lost" if move.now is State.WAITING else "changes stopped"
+                    self._open([move.topic], reason, since, now)
             elif move.before is State.READY:
-                self._blink("subscribed again", self._gaps.scope([move.topic]), now, now)
+                self._blink("subscribed again", self._gaps.scope([move.topic]), since, now)
             else:
                 self._close(move.topic, now)
             self._count(move)

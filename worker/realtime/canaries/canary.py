@@ -68,6 +68,7 @@ class Canary:
         self._pause = 0.0
         self.is_flying = False
         self.grounded_since = NEVER
+        self._has_flown = False  # on this connection
         self._is_in_doubt = False  # a beat is late, and another was asked for
         self._misses = 0
         self._delays = 0
@@ -84,9 +85,15 @@ class Canary:
         """Until when everything is known to have come."""
         return self._trusted
 
+    @property
+    def proved_until(self) -> float:
+        """The same; NEVER where no beat could come on this connection so far, or none can now."""
+        return self._trusted if self._has_flown else NEVER
+
     def connected(self, now: float) -> None:
         """A connection begins, and everything on it: what was missed before has its gaps."""
         self.stops(now)
+        self._has_flown = False
         self.grounded_since = now
         if not self._misses:
             self._trusted = now
@@ -94,7 +101,7 @@ class Canary:
     def flies(self) -> None:
         """The channel is ready: what is sent from now on has to come."""
         if not self.is_flying:
-            self.is_flying = self.wanted = True
+            self.is_flying = self.wanted = self._has_flown = True
 
     def stops(self, now: float) -> None:
         """The channel is ready no more: what is on its way may not come, and proves nothing."""
@@ -106,6 +113,7 @@ class Canary:
 
     def excused(self) -> None:
         """No beat can come, and that is nobody's fault: none is missed."""
+        self._has_flown = False
         self._beats.clear()
         self._is_in_doubt = False
         self.deadline = NEVER
@@ -158,7 +166,7 @@ class Canary:
             silent=now - self._trusted if self._misses else None,
         )
         self._beats = {other: later for other, later in self._beats.items() if other > number}
-        self._trusted = beat.begun
+        self._trusted, self._has_flown = beat.begun, True
         self._is_in_doubt = False
         self._delays = 0
         self._recover()

@@ -11,6 +11,7 @@ from ...event import Change, Event
 from ...subscription import Binding, Subscription
 from ..channel import Moved, State
 from ..events import PREFIX
+from ..heartbeat import NEVER
 from ..protocol import Frame, encode
 from ..refusals import FULL
 from ..session import Session
@@ -94,6 +95,15 @@ class Flock:
         """Return for how many seconds one of this kind cannot fly, though it is to."""
         bird = self.birds[kind]
         return 0.0 if bird.is_flying or not self._is(kind) else now - bird.grounded_since
+
+    def proved_until(self, topic: str) -> float:
+        """
+        Return until when everything of this topic is known to have come; NEVER if nothing tells.
+
+        Between the last beat and what ends the channel, changes may have stopped without a word.
+        """
+        birds = [bird for kind, bird in self.birds.items() if topic in self._concerned(kind)]
+        return min([bird.proved_until for bird in birds], default=NEVER)
 
     def _is(self, kind: Kind) -> bool:
         """Say whether one of this kind has something to watch, and may."""
