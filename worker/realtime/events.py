@@ -23,6 +23,7 @@ _LONGEST_TABLE = 2 * 63 + 1  # Postgres has no longer names
 _LONGEST_ID = 64  # characters remembered as they are; a server may send megabytes
 # A UUID refuses to be written to; its slots do not.
 _set_int, _set_safety = (vars(UUID)[slot].__set__ for slot in ("int", "is_safe"))
+_SAFETY = SafeUUID.unknown
 _KINDS: dict[str, Kind] = {"INSERT": "INSERT", "UPDATE": "UPDATE", "DELETE": "DELETE"}
 
 
@@ -193,7 +194,7 @@ def _quick_uuid(number: int) -> UUID:
     """Return `UUID(int=number)` of 128 bits; its constructor takes three times as long."""
     made = UUID.__new__(UUID)
     _set_int(made, number)
-    _set_safety(made, SafeUUID.unknown)
+    _set_safety(made, _SAFETY)
     return made
 
 
