@@ -10,7 +10,7 @@ from typing import Never
 from ..event import Event, Gap
 
 MOST_EVENTS = 256
-MOST_BYTES = 16 * 1024 * 1024  # of the frames they came in
+MOST_BYTES = 16 * 1024 * 1024  # of the frames they came in, and what is made of these
 
 
 class Handover:
@@ -34,7 +34,7 @@ class Handover:
         self.newest: Event | None = None  # of all that were put in
 
     def put(self, event: Event, size: int) -> None:
-        """Take an event in; `size` is the length in bytes of its frame."""
+        """Take an event in; `size` is about how many bytes it keeps."""
         self._waiting.append((event, size))
         self.newest = event
         self._bytes += size

@@ -13,6 +13,10 @@ from .protocol import decode
 from .session import Session
 from .watch import Watch
 
+_SMALL = 4096  # bytes
+_OF_A_VALUE = 64  # bytes of memory, of a short text or an empty list with its place
+_OF_AN_OBJECT = 128  # … more, of one with a key
+
 _OTHER = "other"
 _COUNTED = CARRIERS | {"phx_reply", "phx_close", "phx_error", "system", _OTHER}
 
@@ -79,5 +83,18 @@ class Intake:
             if isinstance(carried, Withheld):
                 self._watch.withheld(carried, now)
             elif carried is not None:
-                self._handover.put(carried, len(raw))
+                self._handover.put(carried, _weight(raw))
         return False
+
+
+def _weight(raw: bytes) -> int:
+    """
+    Return about how many bytes are kept of a frame.
+
+    What is made of three megabytes of `[],` is seventy, and anybody may send a room just that.
+    Small frames count as long as they are: there is a most of events, too.
+    """
+    size = len(raw)
+    if size <= _SMALL:
+        return size
+    return size + _OF_A_VALUE * raw.count(b",") + _OF_AN_OBJECT * raw.count(b"{")

@@ -42,7 +42,7 @@ class Listener(Protocol):
         """
         Take one event, in order. May wait: that is the back-pressure.
 
-        `size` is the length in bytes of the frame it came in.
+        `size` is about how many bytes it keeps: at least those of the frame it came in.
         """
 
     def gap_opened(self, reason: str, tables: frozenset[str], topics: frozenset[str]) -> None:
