@@ -140,6 +140,7 @@ class Settings(BaseSettings):
             parts = urlsplit(value)
             well_formed = parts.scheme in ("http", "https") and bool(parts.hostname)
             well_formed = well_formed and parts.port != 0 and parts.username is None
+            (parts.hostname or "").encode("idna")  # as who looks it up will do
         except ValueError:
             well_formed = False
         if not well_formed:

@@ -137,7 +137,16 @@ def test_a_file_that_cannot_be_read_is_a_mistake(environment: dict[str, str]) ->
 
 
 @pytest.mark.parametrize(
-    "value", ["http://", "ftp://x.supabase.co", "https://x:port", "x.supabase.co", "https://k@x"]
+    "value",
+    [
+        "https://a..b",
+        f"https://{'a' * 64}.co",
+        "http://",
+        "ftp://x.supabase.co",
+        "https://x:port",
+        "x.supabase.co",
+        "https://k@x",
+    ],
 )
 def test_a_supabase_url_is_a_web_address(environment: dict[str, str], value: str) -> None:
     environment["SUPABASE_URL"] = value
