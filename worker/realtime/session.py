@@ -56,6 +56,7 @@ class Session:
         self._is_held = False  # this token is known to be refused, and the next one on its way
         self._missed_since = missed_since
         self._opened_at = now
+        self._fruitful_at = now  # when something flowed, or nothing was to be expected
         self._accepts = False  # the last join that was answered
         self._last_ref = 0
         self._queued: list[str | bytes] = []
@@ -197,12 +198,14 @@ class Session:
     def tick(self, now: float) -> list[str | bytes]:
         """
         Return the frames that are due. Raises HeartbeatMissed when nothing was heard in time,
-        ConnectionLost when somebody wanted the end.
+        ConnectionLost when somebody wanted the end, or no channel became ready for long: a
+        server may take joins, answer heartbeats and still bring nothing, and another may do better.
 
         Any frame proves the server alive: behind a burst the answer to a heartbeat may be late.
         """
         if self._end is not None:
             raise ConnectionLost(self._end)
+        self._expect_fruit(now)
         frames = self.beat(now)
         for channel in self._channels.values():
             if now >= channel.due and channel.state is not State.WAITING:
@@ -227,6 +230,7 @@ class Session:
     def excuse(self, now: float) -> None:
         """Put off what an answer was due for: it may have come, but nothing was being read."""
         self.heartbeat.excuse(now)
+        self._fruitful_at = now
         for channel in self._channels.values():
             channel.excuse(now)
         self._plan()
@@ -304,6 +308,15 @@ class Session:
         if is_settled or (is_old and State.READY in states):
             self.healthy = True
             self._tenant.slowness = 1.0
+
+    def _expect_fruit(self, now: float) -> None:
+        channels = self._channels.values()
+        states = {channel.state for channel in channels if not channel.subscription.canary}
+        is_hopeless = self._is_trial or self._is_held or states <= {State.REFUSED}
+        if is_hopeless or State.READY in states:
+            self._fruitful_at = now
+        elif now - self._fruitful_at >= self._timing.barren:
+            raise ConnectionLost(f"no channel was ready for {self._timing.barren:g} s")
 
     # Joining
 

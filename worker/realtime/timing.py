@@ -21,4 +21,5 @@ class Timing:
     pace: float = 0.05  # between two joins: they are limited by the second, for the whole tenant
     slowest: float = 1.0  # … after joins were refused for being too many
     renewed: float = 30.0  # from a new token to the subscription it repeats, after 1 to 3
+    barren: float = 300.0  # without a channel that is ready, before another connection is tried
     stable: float = 60.0  # ready for so long, a channel's backoff starts over
