@@ -11,6 +11,7 @@ from .channel import Channel, Moved, State
 from .events import CARRIERS, PREFIX
 from .heartbeat import NEVER, Heartbeat
 from .joining import MOST_JOINING, Tenant
+from .proof import Proof
 from .protocol import Frame, encode
 from .refusals import LONGEST_REASON, UNKNOWN_THERE, refusal
 from .timing import Timing
@@ -55,8 +56,6 @@ class Session:
         self._token = token
         self._is_held = False  # this token is known to be refused, and the next one on its way
         self._missed_since = missed_since
-        self._opened_at = now
-        self._fruitful_at = now  # when something flowed, or nothing was to be expected
         self._accepts = False  # the last join that was answered
         self._last_ref = 0
         self._queued: list[str | bytes] = []
@@ -65,7 +64,7 @@ class Session:
         self._carrying: set[str] = set()  # topics whose events are for others than us
         self._end: str | None = None
         self.heartbeat = Heartbeat(self._timing.heartbeat, self._timing.silence, now)
-        self.healthy = False
+        self._proof = Proof(self._timing, now)
         self.deadline = now
         self.moves: list[Moved] = []
         self.echoes: list[Frame] = []  # what canaries brought back
@@ -84,6 +83,11 @@ class Session:
             channel.state is State.READY or channel.subscription.canary
             for channel in self._channels.values()
         )
+
+    @property
+    def healthy(self) -> bool:
+        """Say whether the connection has been good."""
+        return self._proof.healthy
 
     @property
     def joined(self) -> int:
@@ -198,14 +202,16 @@ class Session:
     def tick(self, now: float) -> list[str | bytes]:
         """
         Return the frames that are due. Raises HeartbeatMissed when nothing was heard in time,
-        ConnectionLost when somebody wanted the end, or no channel became ready for long: a
-        server may take joins, answer heartbeats and still bring nothing, and another may do better.
+        ConnectionLost when somebody wanted the end or no channel became ready for long.
 
         Any frame proves the server alive: behind a burst the answer to a heartbeat may be late.
         """
         if self._end is not None:
             raise ConnectionLost(self._end)
-        self._expect_fruit(now)
+        if self._is_trial or self._is_held:
+            self._proof.excuse(now)
+        else:
+            self._proof.expect(self._states, now)
         frames = self.beat(now)
         for channel in self._channels.values():
             if now >= channel.due and channel.state is not State.WAITING:
@@ -230,7 +236,7 @@ class Session:
     def excuse(self, now: float) -> None:
         """Put off what an answer was due for: it may have come, but nothing was being read."""
         self.heartbeat.excuse(now)
-        self._fruitful_at = now
+        self._proof.excuse(now)
         for channel in self._channels.values():
             channel.excuse(now)
         self._plan()
@@ -300,23 +306,14 @@ class Session:
         self._tell_token(channel, now)
 
     def _note_health(self, now: float) -> None:
-        """A channel that is never well must not keep a connection from having been good."""
-        channels = self._channels.values()
-        states = {channel.state for channel in channels if not channel.subscription.canary}
-        is_settled = states <= {State.READY, State.REFUSED}
-        is_old = now - self._opened_at >= self._timing.stable
-        if is_settled or (is_old and State.READY in states):
-            self.healthy = True
+        if self._proof.heard(self._states, now):
             self._tenant.slowness = 1.0
 
-    def _expect_fruit(self, now: float) -> None:
+    @property
+    def _states(self) -> set[State]:
+        """Of the channels that somebody listens to."""
         channels = self._channels.values()
-        states = {channel.state for channel in channels if not channel.subscription.canary}
-        is_hopeless = self._is_trial or self._is_held or states <= {State.REFUSED}
-        if is_hopeless or State.READY in states:
-            self._fruitful_at = now
-        elif now - self._fruitful_at >= self._timing.barren:
-            raise ConnectionLost(f"no channel was ready for {self._timing.barren:g} s")
+        return {channel.state for channel in channels if not channel.subscription.canary}
 
     # Joining
 
