@@ -15,7 +15,7 @@ from tests.support.logs import Log, logged
 from tests.support.sockets import served, token
 from worker.db import Database
 from worker.db.beats import Row
-from worker.event import Event, Gap
+from worker.event import Broadcast, Event, Gap
 from worker.realtime.canaries.beating import Beats
 from worker.realtime.link import Link
 from worker.subscription import Subscription
@@ -121,3 +121,15 @@ async def next_of(kind: type[Event], ear: Ear) -> Event:
     while not isinstance(event := await ear.next(), kind):
         pass
     return event
+
+
+async def passed(database: FreshDatabase, ear: Ear) -> None:
+    """
+    Return once Realtime has dealt with all that was committed until now, told or not.
+
+    It reads one log: a broadcast from the database comes behind the changes before it.
+    """
+    connection = await asyncpg.connect(database.url)
+    await connection.execute("select realtime.send('{}', 'passed', 'room', false)")
+    await connection.close()
+    await next_of(Broadcast, ear)

@@ -17,7 +17,7 @@ from worker.db.migrate import default_directory, migrate
 from worker.event import Change, Gap
 from worker.subscription import Subscription
 
-from .canary_stage import LEISURELY, PATIENT, ROOM, insert, next_of, staged
+from .canary_stage import LEISURELY, PATIENT, ROOM, insert, next_of, passed, staged
 from .scripted import LEADS
 
 
@@ -146,6 +146,7 @@ async def test_a_beat_that_was_skipped_is_a_gap_and_nothing_else(migrated: Fresh
         before = asyncio.get_running_loop().time()
         stage.server.faults.cdc_dead = True
         await stage.row.more(2)
+        await passed(migrated, stage.ear)
         stage.server.faults.cdc_dead = None
         gap = await stage.gap("canary beat lost")
 
