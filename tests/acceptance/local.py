@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 NAMES = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "SUPABASE_JWT_SECRET"]
+HANG = 55  # seconds; on a busy machine starting and stopping took thirty
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.connection import Connection
 
 from local.realtime.faults import Faults
-from tests.acceptance.local import first_line, local
+from tests.acceptance.local import HANG, first_line, local
 
 
 def opened(env: Mapping[str, str], url: str | None = None) -> ClientConnection:
@@ -38,7 +38,7 @@ def close_code(one: Connection) -> int | None:
 def fault(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m local fault` to its end."""
     with local("fault", *arguments, **env) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANG)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
@@ -61,7 +61,7 @@ def test_the_stack_is_broken_from_the_start_and_mended_while_it_runs() -> None:
             assert close_code(one) == 1011
         left = thrown(env)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANG)
 
     assert (mended.returncode, mended.stdout.split()[:2]) == (0, ["hang_up", "off"])
     assert broken.returncode == 0
@@ -79,7 +79,7 @@ def test_a_name_that_does_not_resolve_is_printed_and_nothing_else_is_broken() ->
         with opened(env, f"http://127.0.0.1:{port}") as one:
             assert one.ping().wait(10)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANG)
 
     assert unreachable.returncode == 1
     assert "does not answer" in unreachable.stderr and "Traceback" not in unreachable.stderr
@@ -91,7 +91,7 @@ def test_the_list_says_of_each_what_it_means() -> None:
         listed = fault(env)
         wrong_key = fault({**env, "SUPABASE_KEY": "wrong"})
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANG)
 
     for name, switch in Faults.switches().items():
         assert f"\n{name} " in f"\n{listed.stdout}"
@@ -114,7 +114,7 @@ def test_a_wrong_fault_is_named_before_anything_is_started(
     arguments: tuple[str, ...], said: str
 ) -> None:
     with local(*arguments) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANG)
 
     assert process.returncode == 2
     assert said in err and "Traceback" not in err and out == ""

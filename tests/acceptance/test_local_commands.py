@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from local.place import find_place
-from tests.acceptance.local import NAMES, first_line, local
+from tests.acceptance.local import HANG, NAMES, first_line, local
 from tests.support.databases import FreshDatabase
 
 RINGS = """
@@ -58,7 +58,7 @@ def test_up_says_where_everything_is_and_stops_it_when_asked(asked: signal.Signa
         assert asyncio.run(is_superuser(env["DATABASE_URL"])), "to set up anything"
 
         os.killpg(process.pid, asked)  # as the terminal does: to everybody of the session
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=HANG)
 
     assert process.returncode == 0
     assert out == ""
@@ -72,7 +72,7 @@ def test_a_data_directory_keeps_rows_keys_and_addresses(directory: Path) -> None
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in NAMES]
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=HANG)
         assert process.returncode == 0
         seen.append(dict(shlex.split(line)[1].split("=", 1) for line in lines))
 
@@ -85,7 +85,7 @@ def test_up_ends_with_a_message_when_postgres_is_killed() -> None:
         first_line(process)
         (postmaster, *_) = psutil.Process(process.pid).children()
         postmaster.kill()
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG)
 
     assert process.returncode == 1
     assert "tidemark: PostgreSQL was killed by SIGKILL\n" in err and "Traceback" not in err
@@ -102,7 +102,7 @@ def test_up_waits_and_limits_as_it_is_told() -> None:
             with pytest.raises(InvalidStatus):
                 connect(url + env["SUPABASE_KEY"], proxy=None)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANG)
 
     assert answer[4]["response"] == {"reason": "ChannelRateLimitReached: Too many channels"}
 
@@ -112,7 +112,7 @@ def test_up_says_why_it_cannot(tmp_path: Path) -> None:
     file.touch()
 
     with local("up", "--data", str(file)) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG)
 
     assert process.returncode == 2
     assert "is a file" in err and "Traceback" not in err
@@ -121,7 +121,7 @@ def test_up_says_why_it_cannot(tmp_path: Path) -> None:
 def test_simulate_prints_one_line_of_json(migrated: FreshDatabase) -> None:
     arguments = ("--rate", "50", "--for", "1", "--seed", "3", "--json")
     with local("simulate", *arguments, DATABASE_URL=migrated.url) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANG)
 
     assert process.returncode == 0, err
     summary = json.loads(out)
@@ -137,7 +137,7 @@ async def test_simulate_stops_when_asked_and_still_sums_up(migrated: FreshDataba
     with local("simulate", "--for", "3600", DATABASE_URL=migrated.url) as process:
         await written.wait()
         process.send_signal(signal.SIGINT)
-        out, _ = await asyncio.to_thread(process.communicate, timeout=30)
+        out, _ = await asyncio.to_thread(process.communicate, timeout=HANG)
     await connection.close()
 
     assert process.returncode == 0
@@ -158,7 +158,7 @@ async def test_simulate_stops_when_asked_and_still_sums_up(migrated: FreshDataba
 )
 def test_bad_arguments_are_named_and_the_status_is_2(arguments: tuple[str, ...], said: str) -> None:
     with local(*arguments) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANG)
 
     assert process.returncode == 2
     assert said in err and "Traceback" not in err and out == ""
