@@ -168,7 +168,8 @@ def _on(text: str) -> bool:
     return True
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Read a number that is not negative and not absurd. Raises BadValue."""
     try:
         value = float(text)
     except ValueError:
@@ -179,7 +180,7 @@ def _number(text: str) -> float:
 
 
 def _bytes(text: str) -> int:
-    value = int(_number(text))
+    value = int(number(text))
     if not 1 <= value <= 256_000_000:
         raise BadValue(f"{text}: from 1 to 256000000 bytes")
     return value
@@ -189,10 +190,10 @@ def _chance(text: str) -> Chance:
     probability, _, seed = text.partition("@")
     if not (seed or "1").isdecimal():
         raise BadValue(f"the seed {seed} is no whole number")
-    return Chance(_number(probability), int(seed or "1"))
+    return Chance(number(probability), int(seed or "1"))
 
 
 ON = Kind("on", _on, lambda _: "on")
-SECONDS = Kind("seconds", _number, lambda value: f"{value:g}")
+SECONDS = Kind("seconds", number, lambda value: f"{value:g}")
 BYTES = Kind("bytes", _bytes)
 CHANCE = Kind("probability[@seed]", _chance)

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from local.realtime.limits import REAL, Limits
 from local.realtime.settings import Settings
+from local.realtime.switch import number
 
 _PRESETS = {"real": REAL, "none": Limits()}
 _LIMIT, _KEY = "limits.", "api_keys."
@@ -72,16 +73,6 @@ def _readable(owner: type) -> Mapping[str, Callable[[str], Any]]:
     return {name: _READERS[hint] for name, hint in hints.items() if hint in _READERS}
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{text} is no number") from None
-    if not 0 <= value < 1e9:
-        raise ValueError(f"{text} is out of range")
-    return value
-
-
 def _whole(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text} is no whole number")
@@ -97,7 +88,7 @@ def _flag(text: str) -> bool:
 def _range(text: str) -> tuple[float, float]:
     """One number is a range as well."""
     first, dots, last = text.partition("..")
-    return _number(first), _number(last if dots else first)
+    return number(first), number(last if dots else first)
 
 
 def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -105,10 +96,10 @@ def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 _READERS: dict[Any, Callable[[str], Any]] = {
-    float: _number,
+    float: number,
     int: _whole,
     bool: _flag,
     tuple[float, float]: _range,
-    float | None: _or_none(_number),
+    float | None: _or_none(number),
     int | None: _or_none(_whole),
 }
